@@ -1,0 +1,30 @@
+"""Rerank Pyserini candidates with distilled models, write TREC runs, evaluate and compare.
+
+Importing this package loads none of torch, transformers, faiss and the JVM; each loads on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from reranker_kd.rerank.base import Reranker
+    from reranker_kd.rerank.registry import load_reranker
+    from reranker_kd.rerank.searcher import RerankedSearcher
+
+_HOME_OF = {
+    "Reranker": "reranker_kd.rerank.base",
+    "RerankedSearcher": "reranker_kd.rerank.searcher",
+    "load_reranker": "reranker_kd.rerank.registry",
+}
+
+__all__ = ["RerankedSearcher", "Reranker", "__version__", "load_reranker"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME_OF:
+        return getattr(import_module(_HOME_OF[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""Effectiveness of runs. Imports neither torch nor Java."""

@@ -1,0 +1,121 @@
+"""Opening text files, gzipped or not, and writing files that are whole or absent."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import os
+import secrets
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import IO, BinaryIO
+
+from reranker_kd.errors import FormatError, InputError, OutputError
+
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
+    """Yield (line number from 1, line without its line break) of a UTF-8 text file, gzipped or not.
+
+    Compression is told by content, not by name. A byte order mark is dropped.
+
+    :raises InputError: no such file, or it cannot be opened
+    :raises FormatError: a line is not UTF-8, or the gzip stream is broken
+    """
+    number = 0
+    try:
+        with _open_binary(Path(path)) as stream:
+            for raw in stream:
+                number += 1
+                try:
+                    line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+                except UnicodeDecodeError as error:
+                    fault = (
+                        f"expected UTF-8 text, got byte 0x{raw[error.start]:02x} at column {error.start + 1}"
+                    )
+                    raise FormatError(path, number, fault) from None
+                yield number, line.rstrip("\r\n")
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise FormatError(path, number + 1, f"broken gzip stream ({error}); fetch the file again") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot read: {error.strerror or error}") from None
+
+
+@contextmanager
+def _open_binary(path: Path) -> Iterator[BinaryIO]:
+    with path.open("rb") as stream:
+        compressed = stream.read(2) == _GZIP_MAGIC
+        stream.seek(0)
+        if compressed:
+            with gzip.GzipFile(fileobj=stream) as unzipped:
+                yield unzipped  # type: ignore[misc]
+        else:
+            yield stream
+
+
+@contextmanager
+def atomic_writer(path: str | Path) -> Iterator[IO[str]]:
+    """Open a UTF-8 text file for writing so that ``path`` holds the old content or the new one, never half.
+
+    The text goes to a temporary file in the same folder, which replaces ``path`` when the block ends without
+    an error and is removed otherwise. A name ending in ``.gz`` is compressed, with the same bytes for the same
+    text. Missing parent folders are made. A device or pipe (``/dev/stdout``) is written as it comes.
+
+    :raises OutputError: the folder cannot be written, or the disk is full
+    """
+    target = Path(path).resolve()
+    try:
+        if target.is_dir():
+            raise OutputError(f"{path}: is a folder; name a file")
+        if target.exists() and not target.is_file():
+            with target.open("wb") as device, _text_stream(device, zipped=False) as stream:
+                yield stream
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+        try:
+            with temporary.open("xb") as binary:
+                with _text_stream(binary, zipped=target.suffix == ".gz") as stream:
+                    yield stream
+                binary.flush()
+                os.fsync(binary.fileno())
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot write: {error.strerror or error}; the file is as it was"
+        ) from error
+
+
+@contextmanager
+def _text_stream(binary: BinaryIO, *, zipped: bool) -> Iterator[IO[str]]:
+    with ExitStack() as stack:
+        if zipped:
+            # No file name and no time stamp inside, so that equal texts give equal files.
+            unnamed = gzip.GzipFile(filename="", fileobj=binary, mode="wb", mtime=0)
+            binary = stack.enter_context(unnamed)  # type: ignore[assignment]
+        stream = io.TextIOWrapper(binary, encoding="utf-8", newline="\n")
+        try:
+            yield stream
+            stream.flush()
+        finally:
+            # The binary stream is the caller's to close; after a failed flush there is nothing to save.
+            with suppress(OSError, ValueError):
+                stream.detach()
+
+
+def sha256_of_file(path: str | Path) -> str:
+    """Return the SHA-256 of a file's bytes in hexadecimal.
+
+    :raises InputError: it cannot be read
+    """
+    try:
+        with Path(path).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot read: {error.strerror or error}") from None

@@ -1,0 +1,1 @@
+"""Putting candidates into a better order: the rerankers and the registry that finds them by name."""

@@ -1,0 +1,1 @@
+"""Finding candidates: Lucene through Pyserini."""

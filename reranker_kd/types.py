@@ -1,0 +1,76 @@
+"""The records that every stage passes on, and the one rule by which documents are ordered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Topics = dict[str, str]
+"""Query texts by qid, in the order of the file."""
+
+Qrels = dict[str, dict[str, int]]
+"""Relevance grades: qid -> docid -> grade."""
+
+Run = dict[str, dict[str, float]]
+"""Retrieved documents: qid -> docid -> score, documents in ranked order (see :func:`rank_order`)."""
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """An information need as it is searched: the topic's identifier and its text."""
+
+    qid: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document of a collection: its identifier and the text that is indexed and reranked."""
+
+    docid: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A document found for a query: score (higher is more relevant) and, where it was fetched, its text."""
+
+    docid: str
+    score: float
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The candidates of one query, best first, ordered by :func:`rank_order`."""
+
+    query: Query
+    candidates: tuple[Candidate, ...]
+
+
+def rank_order(docids: Sequence[str], scores: Sequence[float] | npt.NDArray[np.floating]) -> list[int]:
+    """Return the positions of documents, best first, as trec_eval ranks them.
+
+    trec_eval ignores the rank column, holds scores in single precision, sorts by score descending and breaks
+    ties by docid descending (``form_res_rels.c`` of trec_eval 9.0, ``comp_sim_docno``). UTF-8 bytes and code
+    points sort alike, so Python's comparison of strings is trec_eval's ``strcmp``.
+
+    :param docids: n document identifiers
+    :param scores: n scores, compared after rounding to float32
+    """
+    singles = np.asarray(scores, dtype=np.float32).tolist()
+    by_docid = sorted(range(len(docids)), key=docids.__getitem__, reverse=True)
+    # Python's sort is stable: ties keep the docid order of the first pass.
+    return sorted(by_docid, key=singles.__getitem__, reverse=True)
+
+
+def in_rank_order(documents: dict[str, float]) -> dict[str, float]:
+    """Return the same docid -> score, its keys ordered by :func:`rank_order`."""
+    docids = list(documents)
+    scores = list(documents.values())
+    return {docids[i]: scores[i] for i in rank_order(docids, scores)}
