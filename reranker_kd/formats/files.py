@@ -34,9 +34,7 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
                 try:
                     line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
                 except UnicodeDecodeError as error:
-                    fault = (
-                        f"expected UTF-8 text, got byte 0x{raw[error.start]:02x} at column {error.start + 1}"
-                    )
+                    fault = f"expected UTF-8 text, got byte 0x{raw[error.start]:02x} at column {error.start + 1}"
                     raise FormatError(path, number, fault) from None
                 yield number, line.rstrip("\r\n")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -87,9 +85,7 @@ def atomic_writer(path: str | Path) -> Iterator[IO[str]]:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise OutputError(
-            f"{path}: cannot write: {error.strerror or error}; the file is as it was"
-        ) from error
+        raise OutputError(f"{path}: cannot write: {error.strerror or error}; the file is as it was") from error
 
 
 @contextmanager
