@@ -4,7 +4,8 @@
 
     RerankerKDError              anything below; the command line prints it as one line and exits with 1
     ├── FormatError              a fault in a file: names the file, the line, what was expected
-    ├── InputError               inputs that do not fit together: an unknown topic, a docid without text
+    ├── InputError               inputs that do not fit together
+    │   └── CandidateError       a candidate that cannot be reranked: an unknown topic, a docid without text
     ├── OutputError              a result that cannot be written: a full disk, a file in the way
     ├── LuceneError              an index that is missing, broken, or lacks stored text
     ├── JavaError                no Java that runs Anserini
@@ -41,6 +42,21 @@ class FormatError(RerankerKDError):
 
 class InputError(RerankerKDError):
     """Inputs that do not fit together."""
+
+
+class CandidateError(InputError):
+    """A candidate that cannot be reranked.
+
+    :param qid: its query
+    :param docid: the document, or None where the query itself is at fault
+    :param fault: what is wrong and what to do about it
+    """
+
+    def __init__(self, qid: str, docid: str | None, fault: str) -> None:
+        self.qid = qid
+        self.docid = docid
+        self.fault = fault
+        super().__init__(f"query {qid!r}: {fault}")
 
 
 class OutputError(RerankerKDError):

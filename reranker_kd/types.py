@@ -63,10 +63,12 @@ def rank_order(docids: Sequence[str], scores: Sequence[float] | npt.NDArray[np.f
     :param docids: n document identifiers
     :param scores: n scores, compared after rounding to float32
     """
-    singles = np.asarray(scores, dtype=np.float32).tolist()
+    singles = np.asarray(scores, dtype=np.float32)
+    if (singles[1:] < singles[:-1]).all():
+        return list(range(len(docids)))
     by_docid = sorted(range(len(docids)), key=docids.__getitem__, reverse=True)
     # Python's sort is stable: ties keep the docid order of the first pass.
-    return sorted(by_docid, key=singles.__getitem__, reverse=True)
+    return sorted(by_docid, key=singles.tolist().__getitem__, reverse=True)
 
 
 def in_rank_order(documents: dict[str, float]) -> dict[str, float]:

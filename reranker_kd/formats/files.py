@@ -14,15 +14,17 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from reranker_kd.errors import FormatError, InputError, OutputError
+from reranker_kd.formats.parsing import Report, raise_fault
 
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
-def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
+def read_lines(path: str | Path, report: Report = raise_fault) -> Iterator[tuple[int, str]]:
     """Yield (line number from 1, line without its line break) of a UTF-8 text file, gzipped or not.
 
     Compression is told by content, not by name. A byte order mark is dropped.
 
+    :param report: called with each fault; when it returns, the faulty line is left out
     :raises InputError: no such file, or it cannot be opened
     :raises FormatError: a line is not UTF-8, or the gzip stream is broken
     """
@@ -35,10 +37,11 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
                     line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
                 except UnicodeDecodeError as error:
                     fault = f"expected UTF-8 text, got byte 0x{raw[error.start]:02x} at column {error.start + 1}"
-                    raise FormatError(path, number, fault) from None
+                    report(FormatError(path, number, fault))
+                    continue
                 yield number, line.rstrip("\r\n")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise FormatError(path, number + 1, f"broken gzip stream ({error}); fetch the file again") from None
+        report(FormatError(path, number + 1, f"broken gzip stream ({error}); fetch the file again"))
     except OSError as error:
         raise InputError(f"{path}: cannot read: {error.strerror or error}") from None
 
@@ -46,11 +49,11 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
 @contextmanager
 def _open_binary(path: Path) -> Iterator[BinaryIO]:
     with path.open("rb") as stream:
-        compressed = stream.read(2) == _GZIP_MAGIC
-        stream.seek(0)
-        if compressed:
-            with gzip.GzipFile(fileobj=stream) as unzipped:
-                yield unzipped  # type: ignore[misc]
+        # Peeking, unlike seeking, works on a pipe.
+        if stream.peek(2)[:2] == _GZIP_MAGIC:
+            # Buffered, since GzipFile itself finds line breaks slowly.
+            with gzip.GzipFile(fileobj=stream) as unzipped, io.BufferedReader(unzipped) as buffered:
+                yield buffered
         else:
             yield stream
 
@@ -65,14 +68,16 @@ def atomic_writer(path: str | Path) -> Iterator[IO[str]]:
 
     :raises OutputError: the folder cannot be written, or the disk is full
     """
-    target = Path(path).resolve()
     try:
-        if target.is_dir():
+        named = Path(path)
+        if named.is_dir():
             raise OutputError(f"{path}: is a folder; name a file")
-        if target.exists() and not target.is_file():
-            with target.open("wb") as device, _text_stream(device, zipped=False) as stream:
+        # Asked before links are followed: /dev/stdout resolves to a name that cannot be opened when it is a pipe.
+        if named.exists() and not named.is_file():
+            with named.open("wb") as device, _text_stream(device, zipped=False) as stream:
                 yield stream
             return
+        target = Path(os.path.realpath(named))
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
         try:

@@ -1,0 +1,97 @@
+"""``reranker-kd evaluate``: the figures of runs, as trec_eval has them."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from reranker_kd.errors import InputError
+from reranker_kd.evaluate.evaluation import Evaluation, evaluate_run
+from reranker_kd.evaluate.measures import DEFAULT_MEASURES, Measure, parse_measures
+from reranker_kd.formats.runs import read_run
+from reranker_kd.inputs import load_qrels
+from reranker_kd.report.tables import EvaluatedRun, evaluation_json, evaluation_table, evaluation_tsv, table_text
+from reranker_kd.types import Qrels
+
+
+@click.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True)
+@click.option("--qrels", metavar="FILE|NAME", required=True, help="Qrels: a file, or a name that Pyserini knows.")
+@click.option(
+    "-m",
+    "--measure",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    default=DEFAULT_MEASURES,
+    show_default=True,
+    help="A measure: nDCG@10, AP, RR@10, P@5, R@100, Judged@10, or trec_eval's name for it. Repeatable.",
+)
+@click.option(
+    "-l",
+    "--relevance-level",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Lowest grade that binary measures count as relevant; nDCG uses the grades.",
+)
+@click.option("-q", "--per-query", is_flag=True, help="Also show the figures of each query.")
+@click.option(
+    "--complete/--no-complete",
+    default=True,
+    show_default=True,
+    help="Count queries of the qrels that a run lacks as zero (trec_eval -c), or leave them out.",
+)
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["table", "json", "tsv"]),
+    default="table",
+    show_default=True,
+    help="Layout of the output; JSON has all digits.",
+)
+def evaluate(
+    runs: tuple[str, ...],
+    qrels: str,
+    names: tuple[str, ...],
+    relevance_level: int,
+    per_query: bool,
+    complete: bool,
+    output_format: str,
+) -> None:
+    """Evaluate one or several runs against relevance judgments.
+
+    Every figure is trec_eval's. A measure that trec_eval knows under one name for several cutoffs, such as
+    P.5,10 or official, gives a column for each.
+    """
+    measures = parse_measures(names)
+    judgments = load_qrels(qrels)
+    evaluated = []
+    for run in runs:
+        evaluation = _evaluate(run, judgments, measures, relevance_level=relevance_level, complete=complete)
+        evaluated.append(EvaluatedRun(run, evaluation))
+        if lacking := len(evaluation.missing_queries):
+            consequence = "they count as zero" if complete else "they are left out"
+            note = f"{run} lacks {lacking} of the {len(judgments)} queries of the qrels; {consequence}"
+            click.echo(note, err=True)
+    if output_format == "json":
+        document = evaluation_json(
+            evaluated, qrels=qrels, relevance_level=relevance_level, missing_as_zero=complete, per_query=per_query
+        )
+        click.echo(document)
+    elif output_format == "tsv":
+        click.echo(evaluation_tsv(evaluated, per_query=per_query))
+    else:
+        table = evaluation_table(evaluated, per_query=per_query)
+        click.echo(table_text(table, styled=sys.stdout.isatty()))
+
+
+def _evaluate(
+    run: str, judgments: Qrels, measures: tuple[Measure, ...], *, relevance_level: int, complete: bool
+) -> Evaluation:
+    documents = read_run(run)
+    try:
+        return evaluate_run(documents, judgments, measures, relevance_level=relevance_level, missing_as_zero=complete)
+    except InputError as error:
+        raise InputError(f"{run}: {error}") from None

@@ -1,0 +1,75 @@
+"""``reranker-kd index``: from a collection to a Lucene index."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+
+@click.command()
+@click.option(
+    "--collection",
+    required=True,
+    metavar="FILE|DIR",
+    help="JSONL (id and contents, or BEIR's _id, title and text) or TSV (docid TAB text), also gzipped, or a folder.",
+)
+@click.option("--index", required=True, metavar="DIR", help="Folder of the new index.")
+@click.option(
+    "--collection-class",
+    metavar="NAME",
+    help="Let this class of Anserini's read the folder instead, such as TrecCollection.",
+)
+@click.option(
+    "--generator",
+    default="DefaultLuceneDocumentGenerator",
+    show_default=True,
+    help="Anserini's document generator; with --collection-class.",
+)
+@click.option("--fields", multiple=True, metavar="NAME", help="Index this field too; with --collection-class.")
+@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True, help="Lucene threads.")
+@click.option("--skip-empty", is_flag=True, help="Leave out documents without text; without it they are an error.")
+@click.option("--overwrite", is_flag=True, help="Replace an index that is there.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+def index(
+    collection: str,
+    index: str,
+    collection_class: str | None,
+    generator: str,
+    fields: tuple[str, ...],
+    threads: int,
+    skip_empty: bool,
+    overwrite: bool,
+    quiet: bool,
+) -> None:
+    """Build a Lucene index from a collection, with positions, document vectors and texts stored."""
+    from reranker_kd.report.progress import progress_bar
+    from reranker_kd.retrieve.indexing import build_index, build_index_with_class
+
+    if collection_class:
+        build_index_with_class(
+            collection,
+            collection_class,
+            index,
+            generator=generator,
+            fields=fields,
+            threads=threads,
+            overwrite=overwrite,
+        )
+        click.echo(f"indexed {collection} into {index}", err=True)
+        return
+    if fields:
+        raise click.UsageError("--fields goes with --collection-class: without it, contents alone is indexed")
+    start = time.perf_counter()
+    with progress_bar("indexing", None, "documents", quiet=quiet) as bar:
+        counts = build_index(
+            collection,
+            index,
+            threads=threads,
+            skip_empty=skip_empty,
+            overwrite=overwrite,
+            on_progress=bar.advance,
+        )
+    left_out = f"; left out {counts.empty} without text" if counts.empty else ""
+    seconds = time.perf_counter() - start
+    click.echo(f"indexed {counts.indexed} documents into {index} in {seconds:.1f} s{left_out}", err=True)

@@ -1,0 +1,79 @@
+"""Options that several verbs share, and the inputs behind them. Names and defaults follow Pyserini's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import reduce
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from reranker_kd.retrieve.lucene import SearchSettings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    return lambda command: reduce(lambda wrapped, option: option(wrapped), reversed(options), command)
+
+
+topics_options = _together(
+    click.option("--topics", required=True, metavar="FILE|NAME", help="Topics file, or a name that Pyserini knows."),
+    click.option(
+        "--topics-format",
+        type=click.Choice(["tsv", "trec", "xml", "jsonl"]),
+        help="Format of the topics file.  [default: told by its content]",
+    ),
+)
+
+search_options = _together(
+    click.option("--k1", type=float, help="BM25's k1.  [default: 0.9, or Pyserini's value for a prebuilt index]"),
+    click.option("--b", type=float, help="BM25's b.  [default: 0.4, or Pyserini's value for a prebuilt index]"),
+    click.option("--rm3", is_flag=True, help="Expand queries by RM3."),
+    click.option("--rocchio", is_flag=True, help="Expand queries by Rocchio."),
+    click.option("--qld", is_flag=True, help="Query likelihood with Dirichlet smoothing in place of BM25."),
+    click.option(
+        "--fields",
+        multiple=True,
+        metavar="NAME=WEIGHT",
+        help="Search this field with this weight; may be repeated.",
+    ),
+    click.option("--language", default="en", show_default=True, help="Language code of the analyser."),
+    click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Lucene threads."),
+)
+
+output_options = _together(
+    click.option(
+        "--output-format",
+        type=click.Choice(["trec", "msmarco"]),
+        default="trec",
+        show_default=True,
+        help="Format of the run.",
+    ),
+    click.option(
+        "--hits",
+        type=click.IntRange(min=1),
+        default=1000,
+        show_default=True,
+        help="Documents to write for each query at most.",
+    ),
+    click.option("--quiet", is_flag=True, help="Show no progress."),
+)
+
+
+def search_settings(options: dict[str, Any]) -> SearchSettings:
+    """Return the settings behind :data:`search_options`."""
+    from reranker_kd.retrieve.lucene import SearchSettings
+
+    fields = {}
+    for given in options["fields"]:
+        name, _, weight = given.partition("=")
+        try:
+            fields[name] = float(weight)
+        except ValueError:
+            raise click.BadParameter(
+                f"{given!r}: expected NAME=WEIGHT, such as title=2", param_hint="--fields"
+            ) from None
+    names = ("k1", "b", "rm3", "rocchio", "qld", "language")
+    return SearchSettings(fields=fields, **{name: options[name] for name in names})

@@ -1,0 +1,28 @@
+"""``reranker-kd run``: an experiment as a recipe declares it."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+
+@click.command()
+@click.argument("recipe", metavar="RECIPE.yaml")
+@click.option("--output", required=True, metavar="DIR", help="Folder for runs and figures.")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a key, as in retrieve.hits=100.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+def run(recipe: str, output: str, changes: tuple[str, ...], quiet: bool) -> None:
+    """Retrieve, rerank and evaluate as a recipe says, and leave everything in one folder."""
+    from pathlib import Path
+
+    from reranker_kd.pipeline import run_recipe
+    from reranker_kd.recipe import read_recipe
+    from reranker_kd.report.tables import experiment_table, table_text
+
+    experiment = run_recipe(read_recipe(recipe, changes), Path(output), quiet=quiet)
+    if experiment.evaluated:
+        milliseconds = [finished.milliseconds for finished in experiment.runs]
+        table = experiment_table(experiment.evaluated, milliseconds)
+        click.echo(table_text(table, styled=sys.stdout.isatty()))
+    click.echo(f"wrote {len(experiment.runs)} runs and their figures into {output}", err=True)

@@ -1,0 +1,72 @@
+"""Qrels: relevance grades by qid and docid, in the columns of TREC or of BEIR."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reranker_kd.errors import FormatError
+from reranker_kd.formats.files import read_lines
+from reranker_kd.formats.parsing import Report, identifier_fault, look_ahead, parse_integer, raise_fault
+from reranker_kd.types import Qrels
+
+BEIR_HEADER = ["query-id", "corpus-id", "score"]
+
+
+def read_qrels(path: str | Path, report: Report = raise_fault) -> Qrels:
+    """Return relevance grades, qid -> docid -> grade, in the order of the file.
+
+    Two formats, told apart by the first line: TREC (``qid iteration docid grade``, whitespace between) and BEIR
+    (a header ``query-id corpus-id score``, tabs between). Grades are integers, also negative.
+
+    :param path: a UTF-8 text file, gzipped or not
+    :param report: called with each fault; by default the first is raised
+    :raises InputError: the file cannot be read
+    :raises FormatError: a wrong number of columns, a grade that is no integer, a document judged twice for a
+        query, no judgments
+    """
+    first, lines = look_ahead(read_lines(path, report))
+    is_beir = bool(first) and first[0].lower().split() == BEIR_HEADER
+    if is_beir:
+        next(lines)
+    qrels: Qrels = {}
+    for number, line in lines:
+        if not line or line.isspace():
+            continue
+        try:
+            qid, docid, grade = _parse_beir(line) if is_beir else _parse_trec(line)
+        except ValueError as error:
+            report(FormatError(path, number, str(error)))
+            continue
+        grades = qrels.setdefault(qid, {})
+        if docid in grades:
+            fault = f"document {docid} is judged twice for query {qid} ({grades[docid]} and {grade}); remove one"
+            report(FormatError(path, number, fault))
+        else:
+            grades[docid] = grade
+    if not qrels:
+        report(FormatError(path, None, "no judgments; expected lines of qid iteration docid grade"))
+    return qrels
+
+
+def _parse_trec(line: str) -> tuple[str, str, int]:
+    columns = line.split()
+    if len(columns) != 4:
+        raise ValueError(f"expected 4 columns, qid iteration docid grade, got {len(columns)}")
+    return columns[0], columns[2], _grade(columns[3])
+
+
+def _parse_beir(line: str) -> tuple[str, str, int]:
+    columns = line.split("\t")
+    if len(columns) != 3:
+        raise ValueError(f"expected 3 columns with tabs between, query-id corpus-id score, got {len(columns)}")
+    qid, docid, grade = columns
+    if fault := identifier_fault("query-id", qid) or identifier_fault("corpus-id", docid):
+        raise ValueError(fault)
+    return qid, docid, _grade(grade)
+
+
+def _grade(text: str) -> int:
+    grade = parse_integer(text)
+    if grade is None:
+        raise ValueError(f"expected an integer as the grade, got {text!r}")
+    return grade

@@ -1,0 +1,78 @@
+"""Inputs as a user names them: a file, or a name that Pyserini knows; texts from an index or a collection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reranker_kd.errors import CandidateError, FormatError, InputError
+from reranker_kd.formats.collections import read_texts
+from reranker_kd.formats.files import read_lines
+from reranker_kd.formats.qrels import read_qrels
+from reranker_kd.formats.topics import read_topics
+from reranker_kd.rerank.run import TextSource
+from reranker_kd.types import Qrels, Run, Topics
+
+if TYPE_CHECKING:
+    from reranker_kd.retrieve.lucene import LuceneIndex
+
+
+def load_topics(topics: str, topics_format: str | None = None) -> Topics:
+    """Return topics out of a file, or those that Pyserini knows by a name such as ``dl19-passage``."""
+    if _is_file(topics, "topics"):
+        return read_topics(topics, topics_format)
+    # Java starts for names only.
+    from reranker_kd.retrieve.lucene import pyserini_topics
+
+    return pyserini_topics(topics)
+
+
+def load_qrels(qrels: str) -> Qrels:
+    """Return qrels out of a file, or those that Pyserini knows by a name such as ``dl19-passage``."""
+    if _is_file(qrels, "qrels"):
+        return read_qrels(qrels)
+    from reranker_kd.retrieve.lucene import qrels_file
+
+    return read_qrels(qrels_file(qrels))
+
+
+def _is_file(name: str, kind: str) -> bool:
+    if Path(name).exists():
+        return True
+    # Pyserini's names hold no slash; their dots come from version numbers (beir-v1.0.0-nfcorpus-test).
+    if "/" in name or name.endswith((".tsv", ".txt", ".jsonl", ".xml", ".gz", ".trec")):
+        raise InputError(f"{name}: no such file: check its path, or give the name of {kind} that Pyserini knows")
+    return False
+
+
+def texts_of_index(index: LuceneIndex, *, threads: int = 1) -> TextSource:
+    """Return a source that fetches texts from an index as they are asked for."""
+    return lambda docids: index.texts(docids, threads=threads)
+
+
+def texts_of_collection(collection: str | Path, candidates: Run, depth: int) -> TextSource:
+    """Return a source that holds the texts of the first ``depth`` candidates, out of one pass over a collection."""
+    texts = read_texts(collection, {d for documents in candidates.values() for d in list(documents)[:depth]})
+    return lambda docids: {docid: texts[docid] for docid in docids if docid in texts}
+
+
+@contextmanager
+def faults_named_in(run: str | Path | None) -> Iterator[None]:
+    """Turn a candidate's fault into one that names the line of the run file on which the candidate stands."""
+    try:
+        yield
+    except CandidateError as error:
+        if run is None:
+            raise
+        raise FormatError(run, _line_of(run, error.qid, error.docid), str(error)) from error
+
+
+def _line_of(run: str | Path, qid: str, docid: str | None) -> int | None:
+    for number, line in read_lines(run):
+        words = line.split()
+        # The docid is the third word of a TREC run, the second of an MS MARCO run.
+        if words[:1] == [qid] and (docid is None or docid in words[1:3]):
+            return number
+    return None

@@ -1,0 +1,94 @@
+"""A model's folder: where a name leads to, what kind of model lies there, and what identifies its content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from reranker_kd.errors import ModelError
+
+ModelKind = Literal["cross-encoder", "bi-encoder"]
+
+# Weights as safetensors only: nothing is unpickled. Code files are never fetched.
+_FETCHED = ("*.json", "*.txt", "*.model", "*.safetensors")
+
+
+def fetch_from_hub(name: str) -> Path:
+    """Return the local folder of a Hugging Face hub model, downloading what it lacks.
+
+    :raises ModelError: no such model, or no connection and no cached copy
+    """
+    from huggingface_hub import snapshot_download
+
+    # Its errors (no network, no such repository, a malformed name) share no narrower class.
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(_FETCHED)))
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(
+            f"{name}: no such folder, bundled student or installed model, and not to be had from the "
+            f"Hugging Face hub: {reason}"
+        ) from error
+
+
+def kind_of(folder: Path) -> ModelKind:
+    """Tell a cross-encoder from a bi-encoder by the files of its folder.
+
+    :raises ModelError: neither, or no model at all
+    """
+    config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
+    if any(name.endswith("ForSequenceClassification") for name in config.get("architectures") or ()):
+        return "cross-encoder"
+    if (folder / "modules.json").is_file():
+        return "bi-encoder"
+    if not config:
+        raise ModelError(f"{folder}: holds no model: expected config.json, as save_pretrained writes it")
+    raise ModelError(
+        f"{folder}: neither a cross-encoder (architectures in config.json ending in ForSequenceClassification) "
+        f"nor a sentence-transformers bi-encoder (modules.json); config.json says {config.get('architectures')}"
+    )
+
+
+def check_weights(folder: Path) -> None:
+    """Raise :class:`ModelError` unless the folder holds weights as safetensors."""
+    if any(folder.glob("*.safetensors")):
+        return
+    pickled = sorted([*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.h5")])
+    if pickled:
+        raise ModelError(
+            f"{folder}: holds weights only as {pickled[0].name}, which is not loaded since it may run code: "
+            "save it again with save_pretrained, which writes model.safetensors"
+        )
+    raise ModelError(f"{folder}: holds no weights: expected model.safetensors, as save_pretrained writes it")
+
+
+def content_hash(folder: Path) -> str:
+    """Return the SHA-256 over the names and contents of a model's files, in hexadecimal.
+
+    Model cards and hidden files do not count: they change no score.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        if not path.is_file() or path.suffix == ".md" or any(part.startswith(".") for part in relative.parts):
+            continue
+        with path.open("rb") as stream:
+            content = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest.update(f"{relative.as_posix()}\0{content}\n".encode())
+    return digest.hexdigest()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object of a model's file.
+
+    :raises ModelError: it cannot be read, or is no JSON object
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read as JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path}: expected a JSON object")
+    return content

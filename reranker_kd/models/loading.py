@@ -1,0 +1,135 @@
+"""Loading transformers models and tokenizers from a folder: safetensors only, no remote code, nothing random."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer
+from transformers.utils import logging
+
+from reranker_kd.errors import InputError, ModelError
+from reranker_kd.models.folder import check_weights
+
+
+def load_transformer(auto_class: Any, folder: Path, *, may_lack: tuple[str, ...] = ()) -> Any:
+    """Return a float32 network of ``auto_class`` (such as ``transformers.AutoModel``) with all its weights.
+
+    :param may_lack: prefixes of weights that the folder may lack, since they do not bear on the output
+    :raises ModelError: no weights, broken weights, weights that do not fit, or some that are missing
+    """
+    check_weights(folder)
+    with _quiet_transformers():
+        try:
+            network, report = auto_class.from_pretrained(
+                folder,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                dtype=torch.float32,
+                output_loading_info=True,
+            )
+        except Exception as error:
+            raise ModelError(f"{folder}: cannot load the model: {_first_line(error)}") from error
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith(may_lack or ("\0",)))
+    if missing:
+        raise ModelError(
+            f"{folder}: lacks {len(missing)} weights of a {type(network).__name__} (first: {missing[0]}); they "
+            "would be random: name a model that was trained as a reranker"
+        )
+    return network
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """Return the tokenizer of a folder.
+
+    :raises ModelError: there is none, or it cannot be loaded
+    """
+    if not any((folder / name).is_file() for name in _VOCABULARIES):
+        # Without one, transformers makes up an empty tokenizer that knows no word.
+        raise ModelError(f"{folder}: holds no tokenizer: save it beside the model, with save_pretrained")
+    with _quiet_transformers():
+        try:
+            return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        except Exception as error:
+            raise ModelError(
+                f"{folder}: cannot load the tokenizer: {_first_line(error)}: save it beside the model, with "
+                "save_pretrained"
+            ) from error
+
+
+def longest_input(config: Any, tokenizer: Any) -> int:
+    """Return the number of tokens that a model takes at most, special tokens included."""
+    limits = []
+    positions = getattr(config, "max_position_embeddings", None)
+    if isinstance(positions, int) and positions > 0:
+        # RoBERTa and its kin number positions from the padding token's id + 1.
+        offset = config.pad_token_id + 1 if config.model_type in _OFFSET_POSITIONS else 0
+        limits.append(positions - offset)
+    # Tokenizers without a limit report a huge number.
+    if tokenizer.model_max_length < 1_000_000:
+        limits.append(int(tokenizer.model_max_length))
+    return min(limits, default=512)
+
+
+def checked_length(asked: int | None, limit: int, folder: Path) -> int:
+    """Return the input length to use.
+
+    :param asked: what the user wants, None for the model's limit
+    :param limit: tokens that the model takes at most
+    :raises InputError: longer than the model takes, or too short for a query and a passage
+    """
+    if asked is None:
+        return limit
+    if not _SHORTEST_INPUT <= asked <= limit:
+        raise InputError(f"{folder}: max_length {asked} is out of range: this model takes {_SHORTEST_INPUT} to {limit}")
+    return asked
+
+
+_SHORTEST_INPUT = 16
+
+_VOCABULARIES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+)
+
+_OFFSET_POSITIONS = frozenset(
+    {
+        "roberta",
+        "xlm-roberta",
+        "xlm-roberta-xl",
+        "camembert",
+        "data2vec-text",
+        "longformer",
+        "mpnet",
+        "ibert",
+        "xmod",
+    }
+)
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).strip().split("\n", 1)[0].split()) or type(error).__name__

@@ -1,0 +1,153 @@
+"""Recipes: a retrieve-rerank-evaluate experiment declared in YAML, checked before anything runs."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from reranker_kd.errors import RecipeError
+
+_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Retrieval(_Section):
+    """The first stage; names and defaults are those of ``reranker-kd retrieve``."""
+
+    hits: int = Field(default=1000, ge=1)
+    k1: float | None = None
+    b: float | None = None
+    rm3: bool = False
+    rocchio: bool = False
+    qld: bool = False
+    fields: dict[str, float] = Field(default_factory=dict)
+    language: str = "en"
+    threads: int = Field(default=2, ge=1)
+
+
+class Reranking(_Section):
+    """One reranked run; names and defaults are those of ``reranker-kd rerank``."""
+
+    model: str
+    name: str | None = Field(default=None, pattern=r"^[\w.+-]+$")
+    depth: int = Field(default=100, ge=1)
+    max_length: int | None = Field(default=None, ge=1)
+    long_documents: Literal["maxp", "firstp", "meanp", "topk"] = "maxp"
+    passage_length: int | None = Field(default=None, ge=1)
+    passage_stride: int | None = Field(default=None, ge=1)
+    top_passages: int = Field(default=3, ge=1)
+    device: str | None = None
+
+
+class Measuring(_Section):
+    """What is measured; ``relevance_level`` is trec_eval's ``-l``."""
+
+    measures: tuple[str, ...] = ("nDCG@10", "AP", "RR@10", "R@100", "Judged@10")
+    relevance_level: int = Field(default=1, ge=1)
+
+
+class Recipe(_Section):
+    """An experiment from topics to figures.
+
+    Documents come from ``index``, or from ``collection``, which is indexed first unless ``candidates`` is given.
+    Candidates come from the run ``candidates``, or are retrieved from the index.
+    """
+
+    topics: str
+    qrels: str | None = None
+    index: str | None = None
+    collection: str | None = None
+    candidates: str | None = None
+    retrieve: Retrieval = Retrieval()
+    rerank: tuple[Reranking, ...] = ()
+    evaluate: Measuring = Measuring()
+
+    @model_validator(mode="after")
+    def _documents_come_from_one_place(self) -> Recipe:
+        if (self.index is None) == (self.collection is None):
+            raise ValueError("give index or collection, one of the two")
+        names = [run_name(reranking) for reranking in self.rerank]
+        if len(set(names)) < len(names):
+            raise ValueError(f"rerank: two runs are called {max(names, key=names.count)}; give each a name of its own")
+        return self
+
+
+def run_name(reranking: Reranking) -> str:
+    """Return the name of a reranked run: the given one, or the last part of the model's name."""
+    return reranking.name or "-".join(Path(reranking.model).name.split())
+
+
+def read_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
+    """Return a checked recipe.
+
+    ``${NAME}`` and ``${NAME:-default}`` are replaced by environment variables. Paths of files are taken from the
+    recipe's own folder, unless they are absolute; what is no file there is left as a name.
+
+    :param path: a YAML file
+    :param changes: ``key=value`` with dots into sections (``retrieve.k1=1.2``, ``rerank.0.depth=50``), values in YAML
+    :raises RecipeError: no such file, broken YAML, an unknown key or a wrong value, named by its key
+    """
+    path = Path(path)
+    try:
+        content = yaml.safe_load(_with_variables(path.read_text(encoding="utf-8"), path))
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot read: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path}: broken YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise RecipeError(f"{path}: expected keys and values, such as topics: topics.tsv")
+    for change in changes:
+        _apply(content, change)
+    for key in ("topics", "qrels", "index", "collection", "candidates"):
+        if isinstance(content.get(key), str) and (path.parent / content[key]).exists():
+            content[key] = str(path.parent / content[key])
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise RecipeError(f"{path}: {_first_fault(error)}") from None
+
+
+def _with_variables(text: str, path: Path) -> str:
+    def value(match: re.Match[str]) -> str:
+        found = os.environ.get(match[1], match[2])
+        if found is None:
+            raise RecipeError(f"{path}: the environment variable {match[1]} is not set: export it, then run again")
+        return found
+
+    return _VARIABLE.sub(value, text)
+
+
+def _apply(content: dict[str, Any], change: str) -> None:
+    key, equals, value = change.partition("=")
+    if not equals or not key:
+        raise RecipeError(f"--set {change}: expected key=value, such as retrieve.k1=1.2")
+    *sections, last = key.split(".")
+    place: Any = content
+    try:
+        for section in sections:
+            place = place[int(section)] if isinstance(place, list) else place.setdefault(section, {})
+        if isinstance(place, list):
+            place[int(last)] = yaml.safe_load(value)
+        else:
+            place[last] = yaml.safe_load(value)
+    except (ValueError, IndexError, TypeError, AttributeError, yaml.YAMLError):
+        raise RecipeError(f"--set {change}: the recipe has no place {key}") from None
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors()[0]
+    key = ".".join(map(str, fault["loc"]))
+    said = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "extra_forbidden":
+        said = "is not a key that recipes have; check its spelling"
+    more = f" (and {error.error_count() - 1} more faults)" if error.error_count() > 1 else ""
+    return f"{key}: {said}{more}" if key else f"{said}{more}"

@@ -1,0 +1,147 @@
+"""Progress of long work on stderr: a bar on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Protocol, TextIO
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+
+class Advance(Protocol):
+    """What the caller of :func:`progress_bar` holds."""
+
+    def advance(self, n: int = 1) -> None:
+        """Count n more units as done."""
+
+
+@contextmanager
+def progress_bar(
+    description: str, total: int, unit: str, *, quiet: bool = False, stream: TextIO | None = None
+) -> Iterator[Advance]:
+    """Show units done of the total, units a second, the time that passed and the time that is left.
+
+    :param description: what is being done, such as ``reranking``
+    :param total: units of work in all
+    :param unit: their name in the plural, such as ``pairs``
+    :param quiet: show nothing
+    :param stream: where to, stderr by default
+    """
+    stream = stream or sys.stderr
+    console = Console(file=stream)
+    if quiet:
+        yield _Silence()
+    elif console.is_terminal and not console.is_dumb_terminal:
+        with _bar(console, unit) as progress:
+            yield _Bar(progress, description, total)
+    else:
+        lines = PlainProgress(description, total, unit, stream)
+        try:
+            yield lines
+        finally:
+            lines.finish()
+
+
+class PlainProgress:
+    """Prints a line when at least ``interval`` seconds have passed since the last one, and one at the end.
+
+    :param stream: where to
+    :param interval: seconds
+    :param clock: gives seconds that never go back
+    """
+
+    def __init__(
+        self,
+        description: str,
+        total: int,
+        unit: str,
+        stream: TextIO,
+        *,
+        interval: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._description = description
+        self._total = total
+        self._unit = unit
+        self._stream = stream
+        self._interval = interval
+        self._clock = clock
+        self._done = 0
+        self._start = self._last_line = clock()
+
+    def advance(self, n: int = 1) -> None:
+        """Count n more units as done."""
+        self._done += n
+        now = self._clock()
+        if now - self._last_line >= self._interval and self._done < self._total:
+            self._last_line = now
+            self._print(now - self._start)
+
+    def finish(self) -> None:
+        """Print the last line."""
+        self._print(self._clock() - self._start)
+
+    def _print(self, elapsed: float) -> None:
+        rate = self._done / elapsed if elapsed > 0 else 0.0
+        line = f"{self._description}: {self._done}/{self._total} {self._unit}, {rate:.1f} {self._unit}/s, "
+        line += f"{_clock_time(elapsed)} elapsed"
+        if rate and self._done < self._total:
+            line += f", {_clock_time((self._total - self._done) / rate)} left"
+        print(line, file=self._stream, flush=True)
+
+
+class _Silence:
+    def advance(self, n: int = 1) -> None:
+        pass
+
+
+class _Bar:
+    def __init__(self, progress: Progress, description: str, total: int) -> None:
+        self._progress = progress
+        self._task = progress.add_task(description, total=total)
+
+    def advance(self, n: int = 1) -> None:
+        self._progress.advance(self._task, n)
+
+
+class _Rate(ProgressColumn):
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.completed / task.elapsed:.1f} {self._unit}/s" if task.elapsed else "")
+
+
+def _bar(console: Console, unit: str) -> Progress:
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(unit),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        # Data go to stdout, which may be a file: they must not be drawn above the bar.
+        redirect_stdout=False,
+    )
+
+
+def _clock_time(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

@@ -1,0 +1,153 @@
+"""What every reranker promises. The base class alone checks scores, sorts, cuts and ranks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any
+
+import numpy as np
+
+from reranker_kd.errors import CandidateError, ModelError
+from reranker_kd.types import Candidate, FloatArray, Query, Ranking, rank_order
+
+Pair = tuple[str, str]
+"""A query's text and a document's text."""
+
+Progress = Callable[[float], None]
+"""Called with the number of pairs that were finished since the last call, as a share where one is under way."""
+
+_PAIRS_A_CALL = 256
+
+
+def no_progress(_: float) -> None:
+    """Report to nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentScores:
+    """Scores of query-document pairs, and how much of the documents the model saw.
+
+    :param scores: float32 (n,), higher is more relevant
+    :param split: pairs whose document was scored as several passages
+    :param cut: pairs of which the model did not see all the text
+    """
+
+    scores: FloatArray
+    split: int = 0
+    cut: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RerankedBatch:
+    """Rankings of several queries, and the counts of the pairs behind them (see :class:`DocumentScores`)."""
+
+    rankings: tuple[Ranking, ...]
+    pairs: int
+    split: int
+    cut: int
+
+
+class Reranker(ABC):
+    """Scores query-document pairs. A new reranker implements :meth:`score_pairs`, and no more is needed."""
+
+    @abstractmethod
+    def score_pairs(self, pairs: Sequence[Pair]) -> FloatArray:
+        """Return the relevance of each (query, text), float32 (n,), higher is more relevant.
+
+        Text beyond what the model takes is cut; :meth:`rerank` deals with long documents by passages.
+        """
+
+    def score(self, query: str, texts: Sequence[str]) -> FloatArray:
+        """Return the relevance of each text to one query, float32 (n,)."""
+        return self.score_pairs([(query, text) for text in texts])
+
+    def score_documents(self, pairs: Sequence[Pair], on_progress: Progress = no_progress) -> DocumentScores:
+        """Score whole documents, however long. Overridden by rerankers that know where their model cuts."""
+        remaining = iter(pairs)
+        scores = [np.zeros(0, dtype=np.float32)]
+        while batch := list(islice(remaining, _PAIRS_A_CALL)):
+            scores.append(_checked(self.score_pairs(batch), len(batch), self))
+            on_progress(len(batch))
+        return DocumentScores(np.concatenate(scores))
+
+    def describe(self) -> dict[str, Any]:
+        """Return what identifies this reranker in a provenance file, as JSON values."""
+        return {"class": f"{type(self).__module__}.{type(self).__qualname__}"}
+
+    def rerank(self, query: Query | str, candidates: Sequence[Candidate], *, depth: int | None = None) -> Ranking:
+        """Return the candidates of one query in the order of this reranker's scores.
+
+        :param candidates: best first, with texts down to ``depth``
+        :param depth: how many candidates are scored; those below keep their order after the scored ones, each a
+            full point under the one before it. None scores all
+        :raises CandidateError: a candidate without text, an empty query, or a docid that stands twice
+        """
+        query = Query("", query) if isinstance(query, str) else query
+        return self.rerank_batch([(query, candidates)], depth=depth).rankings[0]
+
+    def rerank_batch(
+        self,
+        requests: Sequence[tuple[Query, Sequence[Candidate]]],
+        *,
+        depth: int | None = None,
+        on_progress: Progress = no_progress,
+    ) -> RerankedBatch:
+        """Rerank the candidates of several queries, their pairs pooled; see :meth:`rerank`."""
+        heads = [candidates[:depth] for _, candidates in requests]
+        pairs = list(chain.from_iterable(map(_pairs_of, (query for query, _ in requests), heads)))
+        scored = self.score_documents(pairs, on_progress)
+        scores = _checked(scored.scores, len(pairs), self)
+        rankings = []
+        start = 0
+        for (query, candidates), head in zip(requests, heads, strict=True):
+            tail = candidates[len(head) :]
+            rankings.append(_ranking(query, head, scores[start : start + len(head)], tail))
+            start += len(head)
+        return RerankedBatch(tuple(rankings), len(pairs), scored.split, scored.cut)
+
+
+def _pairs_of(query: Query, candidates: Sequence[Candidate]) -> list[Pair]:
+    if not query.text.strip():
+        raise CandidateError(query.qid, None, "its text is empty: give it one, or leave the query out")
+    pairs = []
+    for candidate in candidates:
+        if candidate.text is None:
+            raise CandidateError(
+                query.qid, candidate.docid, f"document {candidate.docid!r} comes without its text: fetch it first"
+            )
+        if not candidate.text.strip():
+            raise CandidateError(
+                query.qid,
+                candidate.docid,
+                f"document {candidate.docid!r} is empty: mend the collection, or leave the document out",
+            )
+        pairs.append((query.text, candidate.text))
+    return pairs
+
+
+def _checked(scores: Any, count: int, reranker: Reranker) -> FloatArray:
+    array = np.asarray(scores, dtype=np.float32)
+    name = type(reranker).__name__
+    if array.shape != (count,):
+        raise ModelError(f"{name}: gave scores of shape {array.shape} for {count} pairs: expected ({count},)")
+    if not np.isfinite(array).all():
+        raise ModelError(f"{name}: gave a score that is not finite for pair {int(np.argmin(np.isfinite(array)))}")
+    return array
+
+
+def _ranking(query: Query, head: Sequence[Candidate], scores: FloatArray, tail: Sequence[Candidate]) -> Ranking:
+    docids = [candidate.docid for candidate in chain(head, tail)]
+    if len(set(docids)) < len(docids):
+        twice = next(docid for docid in docids if docids.count(docid) > 1)
+        raise CandidateError(query.qid, twice, f"document {twice!r} stands twice among the candidates")
+    ranked = [
+        Candidate(head[i].docid, float(scores[i]), head[i].text)
+        for i in rank_order([candidate.docid for candidate in head], scores)
+    ]
+    lowest = ranked[-1].score if ranked else 0.0
+    # A full point a place stays apart in single precision for any score that a model gives.
+    ranked += [Candidate(c.docid, lowest - place, c.text) for place, c in enumerate(tail, start=1)]
+    return Ranking(query, tuple(ranked))

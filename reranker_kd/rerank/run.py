@@ -1,0 +1,97 @@
+"""Reranking a whole run: queries and texts fetched, pairs of many queries pooled, one run out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from reranker_kd.errors import CandidateError
+from reranker_kd.rerank.base import Progress, RerankedBatch, Reranker, no_progress
+from reranker_kd.types import Candidate, Query, Run, Topics
+
+TextSource = Callable[[Collection[str]], Mapping[str, str]]
+"""From docids to their texts; documents that it lacks are absent."""
+
+_PAIRS_A_POOL = 16384
+"""Pairs that are scored together: enough to find others of like length, few enough to bound memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class RerankedRun:
+    """A reranked run and what went into it; ``split`` and ``cut`` as in :class:`RerankedBatch`."""
+
+    run: Run
+    pairs: int
+    split: int
+    cut: int
+
+
+def rerank_run(
+    candidates: Run,
+    topics: Topics,
+    texts: TextSource,
+    reranker: Reranker,
+    *,
+    depth: int = 100,
+    on_progress: Progress = no_progress,
+) -> RerankedRun:
+    """Rerank the first ``depth`` candidates of every query; those below keep their order after them.
+
+    :param candidates: the run to rerank
+    :param topics: the texts of at least the run's queries
+    :param texts: where the documents' texts come from
+    :param on_progress: called with the number of pairs finished since the last call
+    :raises CandidateError: a query that the topics lack, or a document that is empty or has no text
+    """
+    check_topics(candidates, topics)
+    run: Run = {}
+    pairs = split = cut = 0
+    for pool in _pools(candidates, depth):
+        batch = _rerank_pool(pool, topics, texts, reranker, depth, on_progress)
+        for ranking in batch.rankings:
+            run[ranking.query.qid] = {candidate.docid: candidate.score for candidate in ranking.candidates}
+        pairs, split, cut = pairs + batch.pairs, split + batch.split, cut + batch.cut
+    return RerankedRun(run, pairs, split, cut)
+
+
+def pair_count(candidates: Run, depth: int) -> int:
+    """Return how many pairs :func:`rerank_run` will score."""
+    return sum(min(depth, len(documents)) for documents in candidates.values())
+
+
+def check_topics(candidates: Run, topics: Topics) -> None:
+    """Raise :class:`CandidateError` for the first query of the run that the topics lack."""
+    for qid in candidates:
+        if qid not in topics:
+            raise CandidateError(qid, None, "not among the topics: give the topics that the run was made with")
+
+
+def _pools(candidates: Run, depth: int) -> Iterator[Run]:
+    pool: Run = {}
+    for qid, documents in candidates.items():
+        if pool and pair_count(pool, depth) + min(depth, len(documents)) > _PAIRS_A_POOL:
+            yield pool
+            pool = {}
+        pool[qid] = documents
+    if pool:
+        yield pool
+
+
+def _rerank_pool(
+    pool: Run, topics: Topics, texts: TextSource, reranker: Reranker, depth: int, on_progress: Progress
+) -> RerankedBatch:
+    found = texts(dict.fromkeys(docid for documents in pool.values() for docid in list(documents)[:depth]))
+    requests = []
+    for qid, documents in pool.items():
+        listed = []
+        for place, (docid, score) in enumerate(documents.items()):
+            if place < depth and docid not in found:
+                raise CandidateError(
+                    qid,
+                    docid,
+                    f"document {docid!r} is not in the index or collection of the texts: name the one that the run was "
+                    "made over",
+                )
+            listed.append(Candidate(docid, score, found[docid] if place < depth else None))
+        requests.append((Query(qid, topics[qid]), listed))
+    return reranker.rerank_batch(requests, depth=depth, on_progress=on_progress)

@@ -1,0 +1,132 @@
+"""From a collection to a Lucene index: read and checked here, or by a collection class of Anserini's."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from reranker_kd.errors import FormatError, InputError, LuceneError, OutputError
+from reranker_kd.formats.collections import read_numbered_documents
+from reranker_kd.formats.parsing import raise_fault
+from reranker_kd.retrieve.lucene import LuceneIndexWriter, index_with_anserini, is_index
+
+_DOCUMENTS_A_CALL = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class IndexingCounts:
+    """What became of a collection: documents indexed, and those left out because they hold no text."""
+
+    indexed: int
+    empty: int
+
+
+def build_index(
+    collection: str | Path,
+    index: str | Path,
+    *,
+    threads: int = 1,
+    skip_empty: bool = False,
+    overwrite: bool = False,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> IndexingCounts:
+    """Index a collection that :func:`reranker_kd.formats.collections.read_collection` reads.
+
+    Positions, document vectors (for RM3 and Rocchio) and texts are stored. The index appears under its name when
+    it is whole, not before.
+
+    :param collection: a JSONL or TSV file, gzipped or not, or a folder of them
+    :param index: the folder to write
+    :param threads: Lucene threads
+    :param skip_empty: leave out documents without text, which are an error otherwise
+    :param overwrite: replace an index that is there
+    :param on_progress: called with the number of documents added since the last call
+    :raises FormatError: a fault in the collection, named by file and line
+    :raises OutputError: the folder is there already, or cannot be written
+    """
+    indexed = empty = 0
+
+    def as_json() -> Iterator[str]:
+        nonlocal indexed, empty
+        for file, line, document in read_numbered_documents(collection, raise_fault):
+            if document.text.strip():
+                indexed += 1
+                yield json.dumps({"id": document.docid, "contents": document.text}, ensure_ascii=False)
+            elif skip_empty:
+                empty += 1
+            else:
+                fault = f"document {document.docid!r} is empty: give it a text, or leave such out by --skip-empty"
+                raise FormatError(file, line, fault)
+
+    with _new_index_folder(Path(index), overwrite=overwrite) as folder:
+        lines = as_json()
+        # The first batch is read before Java starts: a fault at the top of the file shows at once.
+        batch = list(islice(lines, _DOCUMENTS_A_CALL))
+        if not batch:
+            raise InputError(f"{collection}: none of its {empty} documents holds text; there is nothing to index")
+        writer = LuceneIndexWriter(folder, threads=threads)
+        try:
+            while batch:
+                writer.add(batch)
+                on_progress(len(batch))
+                batch = list(islice(lines, _DOCUMENTS_A_CALL))
+        finally:
+            writer.close()
+    return IndexingCounts(indexed, empty)
+
+
+def build_index_with_class(
+    collection: str | Path,
+    collection_class: str,
+    index: str | Path,
+    *,
+    generator: str = "DefaultLuceneDocumentGenerator",
+    fields: tuple[str, ...] = (),
+    threads: int = 1,
+    overwrite: bool = False,
+) -> None:
+    """Index a folder of files in any format that Anserini has a collection class for.
+
+    :param collection: the folder that the class reads
+    :param collection_class: Anserini's class name, such as ``TrecCollection``
+    :param generator: Anserini's class that makes Lucene documents
+    :param fields: fields of the documents to index beside ``contents``
+    :raises LuceneError: an unknown class, or nothing was indexed
+    :raises OutputError: the folder is there already, or cannot be written
+    """
+    if not Path(collection).is_dir():
+        raise InputError(f"{collection}: Anserini's collection classes read a folder: name the folder of the files")
+    with _new_index_folder(Path(index), overwrite=overwrite) as folder:
+        index_with_anserini(
+            Path(collection), collection_class, folder, generator=generator, threads=threads, fields=fields
+        )
+
+
+@contextmanager
+def _new_index_folder(index: Path, *, overwrite: bool) -> Iterator[Path]:
+    if index.exists() and not overwrite:
+        raise OutputError(f"{index}: is there already: give --overwrite to replace it, or name another folder")
+    if index.exists() and not is_index(index) and not (index.is_dir() and not any(index.iterdir())):
+        raise OutputError(f"{index}: holds no Lucene index, so it is not replaced: name another folder")
+    building = index.with_name(f".{index.name}.{secrets.token_hex(4)}.part")
+    try:
+        building.mkdir(parents=True)
+        yield building
+        (building / "write.lock").unlink(missing_ok=True)
+        if index.exists():
+            shutil.rmtree(index)
+        building.replace(index)
+    except OSError as error:
+        raise OutputError(f"{index}: cannot write the index: {error.strerror or error}") from error
+    except Exception as error:
+        if type(error).__name__ == "JavaException":
+            raise LuceneError(f"{index}: Lucene failed: {str(error).splitlines()[0]}") from error
+        raise
+    finally:
+        shutil.rmtree(building, ignore_errors=True)

@@ -1,0 +1,228 @@
+"""An open Lucene index: search by BM25 and its relatives, and the stored texts of documents."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reranker_kd.errors import InputError, LuceneError
+from reranker_kd.formats.document_text import text_of_stored_document
+from reranker_kd.retrieve.lucene.index_writer import is_index
+from reranker_kd.retrieve.lucene.jvm import in_one_line, pyserini_importable
+from reranker_kd.types import Run, Topics, in_rank_order
+
+_QUERIES_A_CALL = 256
+"""Queries handed to Lucene at once: enough to keep the threads busy, few enough that progress shows."""
+
+_DOCUMENTS_A_CALL = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSettings:
+    """How Lucene scores; names and defaults are Pyserini's.
+
+    :param k1: BM25's k1; None (with ``b``) takes Pyserini's value for a known prebuilt index, else 0.9
+    :param b: BM25's b; None (with ``k1``) takes Pyserini's value for a known prebuilt index, else 0.4
+    :param rm3: expand queries by RM3 pseudo-relevance feedback
+    :param rocchio: expand queries by Rocchio pseudo-relevance feedback
+    :param qld: query likelihood with Dirichlet smoothing (mu 1000) in place of BM25
+    :param fields: fields to search, with their weights; empty searches ``contents``
+    :param language: language code of the analyser
+    """
+
+    k1: float | None = None
+    b: float | None = None
+    rm3: bool = False
+    rocchio: bool = False
+    qld: bool = False
+    fields: Mapping[str, float] = field(default_factory=dict)
+    language: str = "en"
+
+    @property
+    def name(self) -> str:
+        """The scoring function in short, such as ``bm25+rm3``."""
+        parts = ["qld" if self.qld else "bm25"]
+        return "+".join(parts + ["rm3"] * self.rm3 + ["rocchio"] * self.rocchio)
+
+
+class LuceneIndex:
+    """An open Lucene index: search it, and fetch the texts of its documents.
+
+    :param name: a folder that holds a Lucene index, or the name of an index that Pyserini can download
+    :raises LuceneError: neither a folder with an index nor a known name, or the download fails
+    :raises JavaError: no Java to run Lucene on
+    """
+
+    def __init__(self, name: str | Path) -> None:
+        self.name = str(name)
+        self._searcher = _open_searcher(self.name)
+        self.folder = Path(self._searcher.index_dir)
+
+    @property
+    def document_count(self) -> int:
+        """Number of documents in the index."""
+        return int(self._searcher.num_docs)
+
+    def search(
+        self,
+        topics: Topics,
+        *,
+        hits: int = 1000,
+        threads: int = 1,
+        settings: SearchSettings | None = None,
+        on_progress: Callable[[int], None] = lambda _: None,
+    ) -> Run:
+        """Retrieve the best documents of every topic.
+
+        :param topics: query texts by qid
+        :param hits: documents to retrieve for each topic at most
+        :param threads: Lucene threads
+        :param settings: the scoring function and query expansion
+        :param on_progress: called with the number of topics that were finished since the last call
+        :return: a run with the topics in their order; a topic without a match has no documents
+        :raises LuceneError: the settings ask for what the index does not hold
+        """
+        self._configure(settings or SearchSettings())
+        fields = dict((settings or SearchSettings()).fields)
+        run: Run = {}
+        remaining = iter(topics.items())
+        while batch := dict(islice(remaining, _QUERIES_A_CALL)):
+            found = self._search_batch(batch, hits, threads, fields)
+            run.update((qid, in_rank_order(found.get(qid, {}))) for qid in batch)
+            on_progress(len(batch))
+        return run
+
+    def _configure(self, settings: SearchSettings) -> None:
+        searcher = self._searcher
+        if (settings.k1 is None) != (settings.b is None):
+            raise InputError("BM25 needs both k1 and b, or neither: give --k1 and --b together")
+        searcher.set_language(settings.language)
+        if settings.qld:
+            searcher.set_qld()
+        elif settings.k1 is not None:
+            searcher.set_bm25(settings.k1, settings.b)
+        else:
+            searcher.set_bm25()
+            if not Path(self.name).exists():
+                # Pyserini's own table of tuned values for the indexes that it knows by name.
+                from pyserini.search.lucene.__main__ import set_bm25_parameters
+
+                with redirect_stdout(sys.stderr):
+                    set_bm25_parameters(searcher, self.name)
+        try:
+            if settings.rm3:
+                searcher.set_rm3()
+            else:
+                searcher.unset_rm3()
+            if settings.rocchio:
+                searcher.set_rocchio()
+            else:
+                searcher.unset_rocchio()
+        except TypeError:
+            raise LuceneError(
+                f"{self.name}: holds no document vectors, which RM3 and Rocchio need: "
+                "build it with reranker-kd index, which stores them"
+            ) from None
+
+    def _search_batch(
+        self, topics: Topics, hits: int, threads: int, fields: dict[str, float]
+    ) -> dict[str, dict[str, float]]:
+        searcher = self._searcher
+        # From 2.0 on, Pyserini expands queries in Python; then its own method is the only way through.
+        expands_in_python = getattr(searcher, "rm3", None) or getattr(searcher, "rocchio", None)
+        if expands_in_python or fields:
+            found = searcher.batch_search(list(topics.values()), list(topics), k=hits, threads=threads, fields=fields)
+            return {qid: _first_of_each((hit.docid, hit.score) for hit in found[qid]) for qid in found}
+        queries, qids = _array_list(topics.values()), _array_list(topics)
+        found = searcher.object.batch_search(queries, qids, hits, threads)
+        # One JSON string crosses from Java where Pyserini would cross twice for each hit.
+        decoded = json.loads(_hit_writer().writeValueAsString(found))
+        return {
+            qid: _first_of_each((hit["docid"], float(np.float32(hit["score"]))) for hit in listed)
+            for qid, listed in decoded.items()
+        }
+
+    def texts(self, docids: Collection[str], *, threads: int = 1) -> dict[str, str]:
+        """Return the stored text of documents by docid; documents that the index lacks are absent.
+
+        :raises LuceneError: the index stores no text
+        """
+        texts: dict[str, str] = {}
+        remaining = iter(docids)
+        while batch := list(islice(remaining, _DOCUMENTS_A_CALL)):
+            for docid, document in self._searcher.batch_doc(batch, threads).items():
+                text = text_of_stored_document(document.raw(), document.contents())
+                if text is None:
+                    raise LuceneError(
+                        f"{self.name}: stores no text of its documents (first asked: {docid}): rebuild it with "
+                        "reranker-kd index, which stores it, or give the texts by --collection"
+                    )
+                texts[docid] = text
+        return texts
+
+    def close(self) -> None:
+        """Close the index's files."""
+        self._searcher.close()
+
+
+def _first_of_each(hits: Iterable[tuple[str, float]]) -> dict[str, float]:
+    # An index may hold one docid twice; the better hit comes first.
+    documents: dict[str, float] = {}
+    for docid, score in hits:
+        documents.setdefault(docid, score)
+    return documents
+
+
+def _open_searcher(name: str) -> Any:
+    path = Path(name)
+    if path.exists():
+        if not is_index(path):
+            raise LuceneError(f"{name}: holds no Lucene index: build one with reranker-kd index")
+        with pyserini_importable():
+            from pyserini.search.lucene import LuceneSearcher
+        try:
+            return LuceneSearcher(name)
+        except Exception as error:
+            raise LuceneError(f"{name}: cannot open the index: {in_one_line(error)}") from error
+    with pyserini_importable():
+        from pyserini.prebuilt_index_info import TF_INDEX_INFO
+        from pyserini.search.lucene import LuceneSearcher
+    if name not in TF_INDEX_INFO:
+        near = difflib.get_close_matches(name, TF_INDEX_INFO, n=3)
+        hint = f"; names like it: {', '.join(near)}" if near else ""
+        raise LuceneError(f"{name}: neither a folder with a Lucene index nor a prebuilt index of Pyserini{hint}")
+    try:
+        with redirect_stdout(sys.stderr):
+            return LuceneSearcher.from_prebuilt_index(name)
+    except Exception as error:
+        raise LuceneError(f"{name}: cannot fetch the prebuilt index: {in_one_line(error)}") from error
+
+
+@cache
+def _hit_writer() -> Any:
+    """Anserini's Jackson, told to leave out the Lucene document that each hit holds."""
+    from jnius import autoclass
+
+    mapper = autoclass("com.fasterxml.jackson.databind.ObjectMapper")()
+    document = autoclass("java.lang.Class").forName("org.apache.lucene.document.Document")
+    mapper.configOverride(document).setIsIgnoredType(autoclass("java.lang.Boolean")(True))
+    return mapper
+
+
+def _array_list(strings: Collection[str]) -> Any:
+    from jnius import autoclass
+
+    listed = autoclass("java.util.ArrayList")()
+    for string in strings:
+        listed.add(string)
+    return listed

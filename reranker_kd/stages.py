@@ -1,0 +1,157 @@
+"""The stages as the command line and recipes run them: with progress, a run file and its provenance."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reranker_kd.formats.runs import write_run
+from reranker_kd.provenance import write_provenance
+from reranker_kd.report.progress import progress_bar
+from reranker_kd.rerank.run import RerankedRun, TextSource, pair_count, rerank_run
+from reranker_kd.types import Run, Topics
+
+if TYPE_CHECKING:
+    from reranker_kd.rerank.base import Reranker
+    from reranker_kd.retrieve.lucene import LuceneIndex, SearchSettings
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutput:
+    """Where and how a run is written.
+
+    :param path: the file; ``.gz`` compresses it
+    :param tag: the run tag; None takes what the stage calls itself
+    :param output_format: ``trec`` or ``msmarco``
+    :param hits: documents of each query at most
+    """
+
+    path: str | Path
+    tag: str | None = None
+    output_format: str = "trec"
+    hits: int = 1000
+
+    def write(self, run: Run, default_tag: str) -> None:
+        """Write the run, atomically."""
+        write_run(self.path, run, tag=self.tag or default_tag, output_format=self.output_format, hits=self.hits)
+
+
+@dataclass(frozen=True, slots=True)
+class PassageFolding:
+    """Passages folded to their documents: what separates the two in a docid, and how many documents are kept."""
+
+    delimiter: str = "#"
+    hits: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """A retrieved run, how it came about (for provenance files), and seconds of searching."""
+
+    run: Run
+    record: dict[str, Any]
+    seconds: float
+
+
+def retrieve(
+    index: LuceneIndex,
+    topics: Topics,
+    settings: SearchSettings,
+    *,
+    hits: int,
+    threads: int,
+    folding: PassageFolding | None = None,
+    remove_query: bool = False,
+    quiet: bool = False,
+) -> Retrieved:
+    """Retrieve candidates of all topics.
+
+    :param folding: keep the best passage of each document only
+    :param remove_query: drop the document whose docid is the qid
+    """
+    from reranker_kd.retrieve.first_stage import describe_index, keep_best_passages, without_query_documents
+
+    start = time.perf_counter()
+    with progress_bar("retrieving", len(topics), "topics", quiet=quiet) as bar:
+        run = index.search(topics, hits=hits, threads=threads, settings=settings, on_progress=bar.advance)
+    seconds = time.perf_counter() - start
+    if remove_query:
+        run = without_query_documents(run)
+    if folding:
+        run = keep_best_passages(run, folding.delimiter, folding.hits)
+    record = {
+        "index": describe_index(index),
+        "parameters": {
+            **asdict(settings),
+            "hits": hits,
+            "threads": threads,
+            "folding": asdict(folding) if folding else None,
+            "remove_query": remove_query,
+        },
+    }
+    return Retrieved(run, record, seconds)
+
+
+def write_retrieved(retrieved: Retrieved, output: RunOutput, settings: SearchSettings, *, topics_name: str) -> None:
+    """Write a retrieved run and its provenance."""
+    output.write(retrieved.run, settings.name)
+    counts = {"topics": len(retrieved.run), "documents": sum(map(len, retrieved.run.values()))}
+    write_provenance(
+        output.path,
+        {
+            "stage": "retrieve",
+            "topics": topics_name,
+            **retrieved.record,
+            "counts": counts,
+            "seconds": {"retrieve": round(retrieved.seconds, 3)},
+        },
+    )
+
+
+def rerank_and_write(
+    candidates: Run,
+    topics: Topics,
+    texts: TextSource,
+    reranker: Reranker,
+    output: RunOutput,
+    *,
+    name: str,
+    depth: int,
+    record: dict[str, Any],
+    quiet: bool = False,
+) -> tuple[RerankedRun, float]:
+    """Rerank candidates, write the run and its provenance; return the run and the seconds of reranking.
+
+    :param name: what the model is called in the progress bar and, by default, in the run's tag
+    :param record: where candidates, topics and texts came from, for the provenance file
+    """
+    start = time.perf_counter()
+    with progress_bar(f"reranking by {name}", pair_count(candidates, depth), "pairs", quiet=quiet) as bar:
+        reranked = rerank_run(candidates, topics, texts, reranker, depth=depth, on_progress=bar.advance)
+    seconds = time.perf_counter() - start
+    output.write(reranked.run, tag_of(name))
+    counts = {
+        "topics": len(reranked.run),
+        "pairs": reranked.pairs,
+        "pairs_split_into_passages": reranked.split,
+        "pairs_cut": reranked.cut,
+    }
+    write_provenance(
+        output.path,
+        {
+            "stage": "rerank",
+            **record,
+            "model": reranker.describe(),
+            "parameters": {"depth": depth, "hits": output.hits},
+            "counts": counts,
+            "seconds": {"rerank": round(seconds, 3)},
+        },
+    )
+    return reranked, seconds
+
+
+def tag_of(model: str) -> str:
+    """Return one word out of a model's name or folder, as a tag or a file's name wants it."""
+    return "-".join(Path(model).name.split()) or "reranked"

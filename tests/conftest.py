@@ -1,0 +1,27 @@
+"""What many tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real test collections; its README describes them."""
+    folder = Path(os.environ.get("RERANKER_KD_DATA", PROJECT.parent / "shared" / "data"))
+    if not (folder / "trec-dl").is_dir():
+        pytest.skip(f"no test collections at {folder}: set RERANKER_KD_DATA to their folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cross_encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT cross-encoder of two layers with random weights, as ``save_pretrained`` writes it."""
+    from make_tiny_models import make_cross_encoder
+
+    return make_cross_encoder(tmp_path_factory.mktemp("models") / "tiny-cross-encoder")
