@@ -37,7 +37,10 @@ class FormatError(RerankerKDError):
         self.path = str(path)
         self.line = line
         self.fault = fault
-        super().__init__(f"{self.path}:{line}: {fault}" if line is not None else f"{self.path}: {fault}")
+        super().__init__(path, line, fault)
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.fault}" if self.line is None else f"{self.path}:{self.line}: {self.fault}"
 
 
 class InputError(RerankerKDError):
@@ -56,7 +59,10 @@ class CandidateError(InputError):
         self.qid = qid
         self.docid = docid
         self.fault = fault
-        super().__init__(f"query {qid!r}: {fault}")
+        super().__init__(qid, docid, fault)
+
+    def __str__(self) -> str:
+        return f"query {self.qid!r}: {self.fault}"
 
 
 class OutputError(RerankerKDError):

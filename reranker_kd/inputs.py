@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from reranker_kd.errors import CandidateError, FormatError, InputError
 from reranker_kd.formats.collections import read_texts
-from reranker_kd.formats.files import read_lines
 from reranker_kd.formats.qrels import read_qrels
+from reranker_kd.formats.runs import line_of_candidate
 from reranker_kd.formats.topics import read_topics
 from reranker_kd.rerank.run import TextSource
 from reranker_kd.types import Qrels, Run, Topics
@@ -66,13 +66,4 @@ def faults_named_in(run: str | Path | None) -> Iterator[None]:
     except CandidateError as error:
         if run is None:
             raise
-        raise FormatError(run, _line_of(run, error.qid, error.docid), str(error)) from error
-
-
-def _line_of(run: str | Path, qid: str, docid: str | None) -> int | None:
-    for number, line in read_lines(run):
-        words = line.split()
-        # The docid is the third word of a TREC run, the second of an MS MARCO run.
-        if words[:1] == [qid] and (docid is None or docid in words[1:3]):
-            return number
-    return None
+        raise FormatError(run, line_of_candidate(run, error.qid, error.docid), str(error)) from error

@@ -174,7 +174,7 @@ def model_keywords(reranking: Reranking) -> dict[str, Any]:
 
     A reranker of another package knows only keywords of its own.
     """
-    keywords = reranking.model_dump(include={"max_length", "device"}, exclude_none=True)
+    keywords = reranking.model_dump(include={"max_length", "device", "precision"}, exclude_none=True)
     long_documents = LongDocuments(
         aggregation=reranking.long_documents,
         passage_length=reranking.passage_length,

@@ -46,6 +46,7 @@ class Reranking(_Section):
     passage_stride: int | None = Field(default=None, ge=1)
     top_passages: int = Field(default=3, ge=1)
     device: str | None = None
+    precision: Literal["float32", "bfloat16", "auto"] | None = None
 
 
 class Measuring(_Section):

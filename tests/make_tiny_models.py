@@ -87,9 +87,7 @@ def make_cross_encoder(folder: Path, architecture: str = "bert", *, labels: int 
     shape = {"vocab_size": len(_BERT_SPECIALS) + len(word_pieces()), "num_labels": labels}
     if architecture == "bert":
         tokenizer = bert_tokenizer()
-        config = BertConfig(
-            **shape, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64
-        )
+        config = BertConfig(**shape, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)
         model = BertForSequenceClassification(config)
     elif architecture == "distilbert":
         tokenizer = bert_tokenizer(with_types=False)

@@ -28,7 +28,6 @@ import click
 )
 @click.option("--fields", multiple=True, metavar="NAME", help="Index this field too; with --collection-class.")
 @click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True, help="Lucene threads.")
-@click.option("--skip-empty", is_flag=True, help="Leave out documents without text; without it they are an error.")
 @click.option("--overwrite", is_flag=True, help="Replace an index that is there.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 def index(
@@ -38,7 +37,6 @@ def index(
     generator: str,
     fields: tuple[str, ...],
     threads: int,
-    skip_empty: bool,
     overwrite: bool,
     quiet: bool,
 ) -> None:
@@ -66,10 +64,10 @@ def index(
             collection,
             index,
             threads=threads,
-            skip_empty=skip_empty,
             overwrite=overwrite,
             on_progress=bar.advance,
         )
-    left_out = f"; left out {counts.empty} without text" if counts.empty else ""
     seconds = time.perf_counter() - start
-    click.echo(f"indexed {counts.indexed} documents into {index} in {seconds:.1f} s{left_out}", err=True)
+    click.echo(f"indexed {counts.indexed} documents into {index} in {seconds:.1f} s", err=True)
+    if counts.empty:
+        click.echo(f"left out {counts.empty} documents without text; the first is {counts.first_empty}", err=True)

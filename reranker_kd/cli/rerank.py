@@ -53,6 +53,11 @@ if TYPE_CHECKING:
 @click.option("--top-passages", type=click.IntRange(min=1), default=3, show_default=True, help="Passages; with topk.")
 @click.option("--batch-tokens", type=click.IntRange(min=1), help="Tokens of a batch, padding included.")
 @click.option("--device", help="torch device, such as cpu or cuda:1.  [default: a GPU where there is one]")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16", "auto"]),
+    help="Precision of the network; auto takes bfloat16 where the device computes in it.  [default: float32]",
+)
 @search_options
 def rerank(
     candidates: str | None,
@@ -161,6 +166,10 @@ def _model_keywords(options: dict[str, Any]) -> dict[str, Any]:
         passage_stride=options["passage_stride"],
         top_k=options["top_passages"],
     )
-    asked = {name: options[name] for name in ("max_length", "batch_tokens", "device") if options[name] is not None}
+    asked = {
+        name: options[name]
+        for name in ("max_length", "batch_tokens", "device", "precision")
+        if options[name] is not None
+    }
     # A reranker of another package knows only its own keywords: what was left at its default is not passed on.
     return asked if long_documents == LongDocuments() else {"long_documents": long_documents, **asked}

@@ -18,11 +18,11 @@ def run(recipe: str, output: str, changes: tuple[str, ...], quiet: bool) -> None
 
     from reranker_kd.pipeline import run_recipe
     from reranker_kd.recipe import read_recipe
-    from reranker_kd.report.tables import experiment_table, table_text
+    from reranker_kd.report.tables import evaluation_table, table_text
 
     experiment = run_recipe(read_recipe(recipe, changes), Path(output), quiet=quiet)
     if experiment.evaluated:
-        milliseconds = [finished.milliseconds for finished in experiment.runs]
-        table = experiment_table(experiment.evaluated, milliseconds)
+        milliseconds = {finished.name: finished.milliseconds for finished in experiment.runs}
+        table = evaluation_table(experiment.evaluated, milliseconds=milliseconds)
         click.echo(table_text(table, styled=sys.stdout.isatty()))
     click.echo(f"wrote {len(experiment.runs)} runs and their figures into {output}", err=True)

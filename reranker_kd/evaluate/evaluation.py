@@ -45,7 +45,8 @@ def evaluate_run(
         uses the grades themselves
     :param missing_as_zero: count queries of the qrels that the run lacks as zero, trec_eval's ``-c``; otherwise
         they are left out
-    :raises InputError: run and qrels share no query, or ``relevance_level`` is below 1
+    :raises InputError: run and qrels share no query, ``relevance_level`` is below 1, or a grade is too
+        high for trec_eval
     """
     if relevance_level < 1:
         raise InputError(f"relevance level {relevance_level}: expected a grade from 1")

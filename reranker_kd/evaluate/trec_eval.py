@@ -13,12 +13,16 @@ from math import exp
 # ndcg.1=3.5,2=9.0 do not pass.
 from pytrec_eval_ext import RelevanceEvaluator
 
+from reranker_kd.errors import InputError
 from reranker_kd.evaluate.measures import Measure
 from reranker_kd.evaluate.registry import Summary
 from reranker_kd.types import Qrels
 
 # No docid holds white space.
 _JUDGED_BUT_NEVER_RETRIEVED = " "
+
+# trec_eval holds a counter for each grade up to the highest.
+_HIGHEST_GRADE = 1_000_000
 
 
 def trec_eval_values(
@@ -30,6 +34,7 @@ def trec_eval_values(
     :param qrels: grades of at least the queries in ``rankings``
     :param measures: those whose base is trec_eval's
     :param relevance_level: the lowest grade that binary measures count as relevant, trec_eval's ``-l``
+    :raises InputError: a grade is too high for trec_eval
     """
     grades = {qid: _safe_grades(qrels[qid]) for qid in rankings}
     # trec_eval takes one set of parameters for a measure, but any number of cutoffs.
@@ -56,11 +61,14 @@ def _falling_scores(docids: Sequence[str]) -> dict[str, int]:
 def _safe_grades(grades: dict[str, int]) -> dict[str, int]:
     """Return grades that trec_eval can hold.
 
-    A negative grade means pooled but not judged, and trec_eval crashes where the highest is below -1, or fails
-    where it is -1.
+    A negative grade means pooled but not judged, and trec_eval crashes, fails or runs for ever where no grade is
+    higher.
     """
     safe = {docid: max(grade, -1) for docid, grade in grades.items()}
-    return safe if max(safe.values()) >= 0 else {**safe, _JUDGED_BUT_NEVER_RETRIEVED: 0}
+    highest = max(safe.values())
+    if highest > _HIGHEST_GRADE:
+        raise InputError(f"the qrels hold the grade {highest}; expected at most {_HIGHEST_GRADE}: is it a grade?")
+    return safe if highest >= 0 else {**safe, _JUDGED_BUT_NEVER_RETRIEVED: 0}
 
 
 def _arguments(measures: Sequence[Measure]) -> set[str]:

@@ -22,7 +22,7 @@ def read_collection(path: str | Path, report: Report = raise_fault) -> Iterator[
     A file holds JSON lines, told by the first one's ``{`` (see :func:`parse_document`), or TSV, docid TAB text.
     A folder is searched with its subfolders for names that end in .jsonl, .json or .tsv, also with .gz, and
     do not start with a dot. Texts may be empty. Documents are streamed; what is kept of each is a 64-bit hash
-    of its docid, about 60 bytes, so that a repeated docid is found.
+    of its docid, 60 to 100 bytes, so that a repeated docid is found.
 
     :param path: a UTF-8 text file, gzipped or not, or a folder of them
     :param report: called with each fault; by default the first is raised

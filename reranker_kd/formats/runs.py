@@ -123,8 +123,10 @@ def _duplicate_fault(qid: str, docid: str) -> str:
     return f"document {docid} is listed twice for query {qid}; remove one"
 
 
-def line_of_candidate(path: str | Path, qid: str, docid: str) -> int | None:
+def line_of_candidate(path: str | Path, qid: str, docid: str | None) -> int | None:
     """Return the line from 1 on which a run lists a document for a query, or None where it does not.
+
+    :param docid: the document; None takes the query's first line
 
     :raises InputError: the file cannot be read
     :raises FormatError: a line is not UTF-8
@@ -132,7 +134,7 @@ def line_of_candidate(path: str | Path, qid: str, docid: str) -> int | None:
     for number, line in read_lines(path):
         words = line.split()
         # The docid is the third of 6 columns, the second of 3.
-        if words and words[0] == qid and words[len(words) // 3] == docid:
+        if words and words[0] == qid and docid in (None, words[len(words) // 3]):
             return number
     return None
 

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from reranker_kd.inference.batching import batches_by_tokens, padded
 from reranker_kd.inference.pair_tokenizer import TokenSequence
+from reranker_kd.inference.precision import resolve_precision
 from reranker_kd.types import FloatArray
 
 DEFAULT_BATCH_TOKENS = 4096
 """Tokens of a batch, padding included: large enough to fill the cores, small enough to stay in the caches."""
+
+
+class ScoringNetwork(Protocol):
+    """What the runner asks of a network, beside being a ``torch.nn.Module``."""
+
+    def lower_precision(self, dtype: torch.dtype) -> None:
+        """Run in ``dtype`` what may be, the scores' own arithmetic excepted."""
+
+    def to(self, device: torch.device) -> Any:
+        """Move to a device; returns the network."""
 
 
 class TorchRunner:
@@ -24,18 +36,23 @@ class TorchRunner:
     :param with_types: whether the network takes ``token_type_ids``
     :param batch_tokens: tokens of a batch, padding included
     :param device: a torch device; None takes a CUDA GPU where there is one, else the CPU
+    :param precision: ``float32``, ``bfloat16`` or ``auto`` (see :func:`resolve_precision`)
     """
 
     def __init__(
         self,
-        network: torch.nn.Module,
+        network: ScoringNetwork,
         *,
         pad_id: int,
         with_types: bool,
         batch_tokens: int = DEFAULT_BATCH_TOKENS,
         device: str | None = None,
+        precision: str = "float32",
     ) -> None:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.precision = resolve_precision(precision, self.device)
+        if self.precision != torch.float32:
+            network.lower_precision(self.precision)
         self._network = network.to(self.device).eval()
         self._pad_id = pad_id
         self._with_types = with_types

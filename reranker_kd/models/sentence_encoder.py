@@ -81,6 +81,10 @@ class SentenceEncoder(torch.nn.Module):
         self.poolings = poolings
         self.layers = torch.nn.Sequential(*layers)
 
+    def lower_precision(self, dtype: torch.dtype) -> None:
+        """Run the transformer in ``dtype``; pooling and what follows stay in float32."""
+        self.transformer.to(dtype)
+
     def forward(self, **inputs: torch.Tensor) -> torch.Tensor:
         vectors = self.transformer(**inputs).last_hidden_state.float()
         mask = inputs["attention_mask"][:, :, None].float()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from reranker_kd.errors import ModelError
 from reranker_kd.models.loading import load_transformer
@@ -21,13 +21,33 @@ class SequenceClassifier(torch.nn.Module):
     :param classifier: a ``transformers`` model with a sequence classification head
     """
 
-    def __init__(self, classifier: torch.nn.Module) -> None:
+    def __init__(self, classifier: PreTrainedModel) -> None:
         super().__init__()
         self.classifier = classifier
+
+    def lower_precision(self, dtype: torch.dtype) -> None:
+        """Run all but the last layer in ``dtype``: scores rounded to half precision would tie by accident."""
+        name, head = [
+            (name, module)
+            for name, module in self.classifier.named_modules()
+            if isinstance(module, torch.nn.Linear) and module.out_features == self.classifier.config.num_labels
+        ][-1]
+        self.classifier.to(dtype)
+        parent, _, last = name.rpartition(".")
+        setattr(self.classifier.get_submodule(parent), last, _InFloat32(head))
 
     def forward(self, **inputs: torch.Tensor) -> torch.Tensor:
         logits = self.classifier(**inputs).logits.float()
         return logits if logits.shape[1] == 1 else logits[:, 1:] - logits[:, :1]
+
+
+class _InFloat32(torch.nn.Module):
+    def __init__(self, layer: torch.nn.Module) -> None:
+        super().__init__()
+        self.layer = layer.float()
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        return self.layer(hidden.float())
 
 
 def load_sequence_classifier(folder: Path) -> SequenceClassifier:

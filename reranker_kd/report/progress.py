@@ -26,18 +26,18 @@ from rich.text import Text
 class Advance(Protocol):
     """What the caller of :func:`progress_bar` holds."""
 
-    def advance(self, n: int = 1) -> None:
+    def advance(self, n: float = 1) -> None:
         """Count n more units as done."""
 
 
 @contextmanager
 def progress_bar(
-    description: str, total: int, unit: str, *, quiet: bool = False, stream: TextIO | None = None
+    description: str, total: int | None, unit: str, *, quiet: bool = False, stream: TextIO | None = None
 ) -> Iterator[Advance]:
     """Show units done of the total, units a second, the time that passed and the time that is left.
 
     :param description: what is being done, such as ``reranking``
-    :param total: units of work in all
+    :param total: units of work in all; None where it is not known beforehand
     :param unit: their name in the plural, such as ``pairs``
     :param quiet: show nothing
     :param stream: where to, stderr by default
@@ -68,7 +68,7 @@ class PlainProgress:
     def __init__(
         self,
         description: str,
-        total: int,
+        total: int | None,
         unit: str,
         stream: TextIO,
         *,
@@ -81,14 +81,14 @@ class PlainProgress:
         self._stream = stream
         self._interval = interval
         self._clock = clock
-        self._done = 0
+        self._done = 0.0
         self._start = self._last_line = clock()
 
-    def advance(self, n: int = 1) -> None:
+    def advance(self, n: float = 1) -> None:
         """Count n more units as done."""
         self._done += n
         now = self._clock()
-        if now - self._last_line >= self._interval and self._done < self._total:
+        if now - self._last_line >= self._interval and not self._is_finished():
             self._last_line = now
             self._print(now - self._start)
 
@@ -98,24 +98,29 @@ class PlainProgress:
 
     def _print(self, elapsed: float) -> None:
         rate = self._done / elapsed if elapsed > 0 else 0.0
-        line = f"{self._description}: {self._done}/{self._total} {self._unit}, {rate:.1f} {self._unit}/s, "
+        of_total = "" if self._total is None else f"/{self._total}"
+        line = f"{self._description}: {self._done:.0f}{of_total} {self._unit}, {rate:.1f} {self._unit}/s, "
         line += f"{_clock_time(elapsed)} elapsed"
-        if rate and self._done < self._total:
+        if rate and self._total is not None and not self._is_finished():
             line += f", {_clock_time((self._total - self._done) / rate)} left"
         print(line, file=self._stream, flush=True)
 
+    def _is_finished(self) -> bool:
+        # Shares of a unit add up to a little less than the whole.
+        return self._total is not None and self._done > self._total - 0.5
+
 
 class _Silence:
-    def advance(self, n: int = 1) -> None:
+    def advance(self, n: float = 1) -> None:
         pass
 
 
 class _Bar:
-    def __init__(self, progress: Progress, description: str, total: int) -> None:
+    def __init__(self, progress: Progress, description: str, total: int | None) -> None:
         self._progress = progress
         self._task = progress.add_task(description, total=total)
 
-    def advance(self, n: int = 1) -> None:
+    def advance(self, n: float = 1) -> None:
         self._progress.advance(self._task, n)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -33,11 +33,14 @@ class EvaluatedRun:
     evaluation: Evaluation
 
 
-def evaluation_table(runs: Sequence[EvaluatedRun], *, per_query: bool = False) -> Table:
+def evaluation_table(
+    runs: Sequence[EvaluatedRun], *, per_query: bool = False, milliseconds: Mapping[str, float | None] | None = None
+) -> Table:
     """Return a table of runs by measures; the best figure of a measure over several runs is bold.
 
     :param runs: at least one, all evaluated on the same measures
     :param per_query: a row for each query before the row of the run
+    :param milliseconds: what a query cost, by the run's name, as a last column
     """
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("run", no_wrap=True)
@@ -45,12 +48,15 @@ def evaluation_table(runs: Sequence[EvaluatedRun], *, per_query: bool = False) -
         table.add_column("qid", no_wrap=True)
     for measure in runs[0].evaluation.measures:
         table.add_column(measure.name, justify="right", no_wrap=True)
+    if milliseconds is not None:
+        table.add_column("ms/query", justify="right", no_wrap=True)
     best = _best_figures(runs)
     for row in _rows(runs, per_query=per_query):
         emphasised = best if row.of_run else [None] * len(best)
         # Texts, not strings, which rich would search for markup.
         figures = [Text(f, "bold" if f == top else "") for f, top in zip(row.figures, emphasised, strict=True)]
-        table.add_row(*map(Text, row.labels), *figures)
+        cost = [] if milliseconds is None else [_milliseconds_text(milliseconds.get(row.labels[0]))]
+        table.add_row(*map(Text, row.labels), *figures, *cost)
     return table
 
 
@@ -147,6 +153,10 @@ def _best_figures(runs: Sequence[EvaluatedRun]) -> list[str | None]:
         return [None for _ in measures]
     best = [max(evaluated.evaluation.means[measure.name] for evaluated in runs) for measure in measures]
     return [None if _is_count(m) else _text(m, figure) for m, figure in zip(measures, best, strict=True)]
+
+
+def _milliseconds_text(milliseconds: float | None) -> str:
+    return "" if milliseconds is None else f"{milliseconds:.1f}"
 
 
 def _is_count(measure: Measure) -> bool:

@@ -28,6 +28,8 @@ class BiEncoderReranker(Reranker):
     :param long_documents: how :meth:`rerank` treats documents that do not fit
     :param batch_tokens: tokens of a batch, padding included
     :param device: a torch device; None takes a GPU where there is one
+    :param precision: ``float32``, ``bfloat16``, or ``auto`` for bfloat16 where the device computes in it; scores are
+        float32 whatever it is
     :raises ModelError: the model cannot be loaded
     """
 
@@ -40,6 +42,7 @@ class BiEncoderReranker(Reranker):
         long_documents: LongDocuments | None = None,
         batch_tokens: int = DEFAULT_BATCH_TOKENS,
         device: str | None = None,
+        precision: str = "float32",
     ) -> None:
         encoder = load_sentence_encoder(folder)
         tokenizer = load_tokenizer(folder)
@@ -61,6 +64,7 @@ class BiEncoderReranker(Reranker):
             with_types=self._tokenizer.has_types,
             batch_tokens=batch_tokens,
             device=device,
+            precision=precision,
         )
         self._folder = folder
         self.name = name or folder.name
@@ -84,7 +88,7 @@ class BiEncoderReranker(Reranker):
             "long_documents": self._long_documents.aggregation,
             "passage_length": self._long_documents.passage_length,
             "passage_stride": self._long_documents.passage_stride,
-            "precision": "float32",
+            "precision": str(self._runner.precision).removeprefix("torch."),
             "device": str(self._runner.device),
         }
 

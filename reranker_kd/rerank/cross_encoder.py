@@ -25,6 +25,8 @@ class CrossEncoderReranker(Reranker):
     :param long_documents: how :meth:`rerank` treats documents that do not fit
     :param batch_tokens: tokens of a batch, padding included
     :param device: a torch device; None takes a GPU where there is one
+    :param precision: ``float32``, ``bfloat16``, or ``auto`` for bfloat16 where the device computes in it; scores are
+        float32 whatever it is
     :raises ModelError: the model cannot be loaded
     """
 
@@ -37,6 +39,7 @@ class CrossEncoderReranker(Reranker):
         long_documents: LongDocuments | None = None,
         batch_tokens: int = DEFAULT_BATCH_TOKENS,
         device: str | None = None,
+        precision: str = "float32",
     ) -> None:
         network = load_sequence_classifier(folder)
         tokenizer = load_tokenizer(folder)
@@ -49,6 +52,7 @@ class CrossEncoderReranker(Reranker):
             with_types=self._tokenizer.has_types,
             batch_tokens=batch_tokens,
             device=device,
+            precision=precision,
         )
         self._folder = folder
         self.name = name or folder.name
@@ -91,7 +95,7 @@ class CrossEncoderReranker(Reranker):
             "long_documents": self._long_documents.aggregation,
             "passage_length": self._long_documents.passage_length,
             "passage_stride": self._long_documents.passage_stride,
-            "precision": "float32",
+            "precision": str(self._runner.precision).removeprefix("torch."),
             "device": str(self._runner.device),
         }
 

@@ -17,6 +17,9 @@ from reranker_kd.formats.files import atomic_writer
 from reranker_kd.resources.docstrings import Definition, is_public, public_names, read_package
 from reranker_kd.types import Document
 
+SAMPLE_TOPICS = Path(__file__).parent / "sample" / "topics.tsv"
+SAMPLE_QRELS = Path(__file__).parent / "sample" / "qrels.txt"
+
 MIN_WORDS = 20
 """A docstring of fewer words tells nothing that its name does not."""
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from reranker_kd.errors import FormatError, InputError, LuceneError, OutputError
+from reranker_kd.errors import InputError, LuceneError, OutputError
 from reranker_kd.formats.collections import read_numbered_documents
 from reranker_kd.formats.parsing import raise_fault
 from reranker_kd.retrieve.lucene import LuceneIndexWriter, index_with_anserini, is_index
@@ -21,10 +21,16 @@ _DOCUMENTS_A_CALL = 1000
 
 @dataclass(frozen=True, slots=True)
 class IndexingCounts:
-    """What became of a collection: documents indexed, and those left out because they hold no text."""
+    """What became of a collection.
+
+    :param indexed: documents in the index
+    :param empty: documents left out because they hold no text, which could never be found
+    :param first_empty: file, line and docid of the first of them
+    """
 
     indexed: int
     empty: int
+    first_empty: str | None
 
 
 def build_index(
@@ -32,7 +38,6 @@ def build_index(
     index: str | Path,
     *,
     threads: int = 1,
-    skip_empty: bool = False,
     overwrite: bool = False,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> IndexingCounts:
@@ -44,32 +49,29 @@ def build_index(
     :param collection: a JSONL or TSV file, gzipped or not, or a folder of them
     :param index: the folder to write
     :param threads: Lucene threads
-    :param skip_empty: leave out documents without text, which are an error otherwise
     :param overwrite: replace an index that is there
     :param on_progress: called with the number of documents added since the last call
     :raises FormatError: a fault in the collection, named by file and line
     :raises OutputError: the folder is there already, or cannot be written
     """
-    indexed = empty = 0
+    indexed = 0
+    empty: list[str] = []
 
     def as_json() -> Iterator[str]:
-        nonlocal indexed, empty
+        nonlocal indexed
         for file, line, document in read_numbered_documents(collection, raise_fault):
             if document.text.strip():
                 indexed += 1
                 yield json.dumps({"id": document.docid, "contents": document.text}, ensure_ascii=False)
-            elif skip_empty:
-                empty += 1
             else:
-                fault = f"document {document.docid!r} is empty: give it a text, or leave such out by --skip-empty"
-                raise FormatError(file, line, fault)
+                empty.append(f"{file}:{line}: document {document.docid!r}")
 
     with _new_index_folder(Path(index), overwrite=overwrite) as folder:
         lines = as_json()
         # The first batch is read before Java starts: a fault at the top of the file shows at once.
         batch = list(islice(lines, _DOCUMENTS_A_CALL))
         if not batch:
-            raise InputError(f"{collection}: none of its {empty} documents holds text; there is nothing to index")
+            raise InputError(f"{collection}: none of its {len(empty)} documents holds text; there is nothing to index")
         writer = LuceneIndexWriter(folder, threads=threads)
         try:
             while batch:
@@ -78,7 +80,7 @@ def build_index(
                 batch = list(islice(lines, _DOCUMENTS_A_CALL))
         finally:
             writer.close()
-    return IndexingCounts(indexed, empty)
+    return IndexingCounts(indexed, len(empty), empty[0] if empty else None)
 
 
 def build_index_with_class(

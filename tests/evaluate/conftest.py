@@ -45,9 +45,7 @@ class TrecEval:
         run_lines = (
             f"{qid} Q0 {docid} 0 {score!r} tag\n" for qid, docs in run.items() for docid, score in docs.items()
         )
-        qrels_lines = (
-            f"{qid} 0 {docid} {grade}\n" for qid, grades in qrels.items() for docid, grade in grades.items()
-        )
+        qrels_lines = (f"{qid} 0 {docid} {grade}\n" for qid, grades in qrels.items() for docid, grade in grades.items())
         run_file.write_text("".join(run_lines), encoding="utf-8")
         qrels_file.write_text("".join(qrels_lines), encoding="utf-8")
         return self(run_file, qrels_file, *options)

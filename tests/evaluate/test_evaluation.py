@@ -212,7 +212,7 @@ def test_missing_queries_are_named_and_counted_as_asked() -> None:
 
 @pytest.mark.parametrize("grade", [-1, -2, -100])
 def test_negative_grades_alone_do_no_harm(grade: int) -> None:
-    # trec_eval 9.0.4 ends with an error at -1, and is killed below it.
+    # trec_eval 9.0.4 ends with an error at -1, and crashes below it.
     run = {"0": {"z": 1.0}, "1": {"x": 2.0, "y": 1.0}}
     evaluation = evaluate_run(run, {"1": {"x": grade}, "0": {"z": 3}}, parse_measures(["all_trec"]))
     first = {name: figures["1"] for name, figures in evaluation.per_query.items()}
@@ -244,10 +244,13 @@ def test_level_below_1_is_refused() -> None:
         evaluate_run({"1": {"a": 1.0}}, {"1": {"a": 1}}, parse_measures(["AP"]), relevance_level=0)
 
 
+def test_grade_that_can_be_none_is_refused() -> None:
+    with pytest.raises(InputError, match="the grade 1700000000; expected at most 1000000"):
+        evaluate_run({"1": {"a": 1.0}}, {"1": {"a": 1_700_000_000}}, parse_measures(["AP"]))
+
+
 def test_evaluating_loads_neither_torch_nor_java_nor_click() -> None:
     code = "import sys, reranker_kd.evaluate.evaluation; print(*sys.modules)"
-    modules = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.split()
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "pytrec_eval_ext" in modules
     assert not {"torch", "jnius", "pyserini", "click"} & set(modules)

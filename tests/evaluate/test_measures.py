@@ -97,9 +97,7 @@ def test_every_registered_name_is_read_in_any_case() -> None:
     names += [f"{name}@1" for m in FIELD_MEASURES if m.at_cutoff for name in (m.name, *m.aliases)]
     for name in names:
         bases = {
-            measure.base
-            for spelling in (name, name.lower(), name.upper())
-            for measure in parse_measures([spelling])
+            measure.base for spelling in (name, name.lower(), name.upper()) for measure in parse_measures([spelling])
         }
         assert len(bases) == 1, name
 

@@ -123,6 +123,7 @@ def test_the_line_of_a_candidate_is_found(tmp_path, content):
     assert line_of_candidate(path, "2", "d2") is None
     # A rank or a score is not taken for a docid.
     assert line_of_candidate(path, "1", "1") is None
+    assert line_of_candidate(path, "2", None) == 2
 
 
 # A byte order mark at the start of a file is not part of a qid.

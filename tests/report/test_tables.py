@@ -123,9 +123,7 @@ def test_json(runs: list[EvaluatedRun]) -> None:
 
 
 def test_json_per_query(runs: list[EvaluatedRun]) -> None:
-    document = json.loads(
-        evaluation_json(runs, qrels="dl20", relevance_level=2, missing_as_zero=False, per_query=True)
-    )
+    document = json.loads(evaluation_json(runs, qrels="dl20", relevance_level=2, missing_as_zero=False, per_query=True))
     assert (document["relevance_level"], document["missing_as_zero"]) == (2, False)
     assert document["runs"][1]["per_query"] == {
         "1": {"AP": 1 / 3, "recip_rank": 1.0, "num_ret": 1},

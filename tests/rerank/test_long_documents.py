@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -21,7 +23,7 @@ def test_passages_cover_every_token_and_fit(tokens, room, length, stride):
     assert all(end - start <= min(room, length or room) for start, end in passages)
     assert {i for start, end in passages for i in range(start, end)} == set(range(tokens))
     # No passage lies within the one before it.
-    assert all(after[1] > before[1] for before, after in zip(passages, passages[1:], strict=False))
+    assert all(after[1] > before[1] for before, after in itertools.pairwise(passages))
 
 
 def test_a_document_that_fits_is_one_passage():

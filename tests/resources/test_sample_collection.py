@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import os
 import subprocess
 import sys
-from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from reranker_kd.formats.collections import read_collection
 from reranker_kd.formats.files import read_lines
-from reranker_kd.resources.sample_collection import MAX_CHARACTERS, heading, readable, shorten
+from reranker_kd.formats.qrels import read_qrels
+from reranker_kd.formats.topics import read_topics
+from reranker_kd.resources.sample_collection import (
+    MAX_CHARACTERS,
+    SAMPLE_QRELS,
+    SAMPLE_TOPICS,
+    heading,
+    readable,
+    shorten,
+)
+from reranker_kd.types import Qrels, Topics
 
-SAMPLE = Path(str(files("reranker_kd.resources"))) / "sample"
 CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
 
 BUILD = """
@@ -29,7 +37,7 @@ print(build_sample_collection(sys.argv[1]), *sys.modules)
 class Build(NamedTuple):
     """What a build in a fresh process wrote and said."""
 
-    content: bytes
+    path: Path
     count: int
     loaded_modules: set[str]
 
@@ -53,56 +61,52 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> list[Build]:
         output, _ = process.communicate()
         assert process.returncode == 0
         count, *modules = output.split()
-        results.append(Build(path.read_bytes(), int(count), set(modules)))
+        results.append(Build(path, int(count), set(modules)))
     return results
 
 
 @pytest.fixture(scope="module")
-def collection(builds: list[Build]) -> list[tuple[str, str]]:
-    """(docid, text) in the order of the file."""
-    documents = map(json.loads, builds[0].content.decode().splitlines())
-    return [(document["id"], document["contents"]) for document in documents]
+def texts(builds: list[Build]) -> dict[str, str]:
+    """Text by docid, in the order of the file; reading fails on a docid that comes twice."""
+    return {document.docid: document.text for document in read_collection(builds[0].path)}
 
 
 @pytest.fixture(scope="module")
-def topics() -> dict[str, str]:
-    return dict(line.split("\t") for _, line in read_lines(SAMPLE / "topics.tsv"))  # type: ignore[misc]
+def topics() -> Topics:
+    return read_topics(SAMPLE_TOPICS)
 
 
 @pytest.fixture(scope="module")
-def judgments() -> list[tuple[str, str, int]]:
-    fields = [line.split() for _, line in read_lines(SAMPLE / "qrels.txt")]
-    return [(qid, docid, int(grade)) for qid, _, docid, grade in fields]
+def qrels() -> Qrels:
+    """Reading fails on a document that is judged twice for a topic."""
+    return read_qrels(SAMPLE_QRELS)
 
 
 def unpinned_packages() -> list[str]:
-    """Return the installed packages whose version is not the one of constraints.txt."""
-    lines = (line for _, line in read_lines(CONSTRAINTS) if "==" in line and not line.startswith("#"))
-    pinned = dict(line.split("==") for line in lines)  # type: ignore[misc]
+    """Return the installed packages whose version is not the one of constraints.txt; a local part is no matter."""
     installed = {d.metadata["Name"]: d.version.partition("+")[0] for d in importlib.metadata.distributions()}
-    wrong = {name: version for name, version in pinned.items() if installed.get(name, version) != version}
-    return [f"{name} {installed[name]} instead of {version}" for name, version in wrong.items()]
+    pins = [line.split("==") for _, line in read_lines(CONSTRAINTS) if not line.startswith("#")]
+    return [f"{name} {installed[name]}" for name, version in pins if installed.get(name, version) != version]
 
 
 def test_two_builds_are_equal(builds):
-    assert builds[0].content == builds[1].content
+    assert builds[0].path.read_bytes() == builds[1].path.read_bytes()
 
 
-def test_no_documented_package_is_imported(builds):
-    documented = {json.loads(line)["id"].split(".")[0] for line in builds[0].content.splitlines()}
-    # types.py names float32 arrays, so NumPy comes with the package itself.
-    assert documented & builds[0].loaded_modules <= {"numpy"}
+def test_no_documented_package_is_imported(builds, texts):
+    documented = {docid.split(".")[0] for docid in texts}
     assert {"torch", "transformers", "pandas", "sklearn"} <= documented
+    # NumPy comes with reranker_kd.types.
+    assert documented & builds[0].loaded_modules <= {"numpy"}
 
 
-def test_collection_is_large_unique_and_sorted(builds, collection):
-    docids = [docid for docid, _ in collection]
-    assert builds[0].count == len(docids) >= 5000
-    assert docids == sorted(set(docids))
+def test_collection_is_large_and_sorted(builds, texts):
+    assert builds[0].count == len(texts) >= 5000
+    assert list(texts) == sorted(texts)
 
 
-def test_documents_are_public_titled_and_bounded(collection):
-    for docid, text in collection:
+def test_documents_are_public_titled_and_bounded(texts):
+    for docid, text in texts.items():
         assert not any(part.startswith("_") for part in docid.split(".")), docid
         title, blank, body = text.split("\n", 2)
         assert docid in title
@@ -111,12 +115,13 @@ def test_documents_are_public_titled_and_bounded(collection):
         assert len(text) <= MAX_CHARACTERS
 
 
-def test_no_text_comes_twice(collection):
-    bodies = [text.partition("\n\n")[2] for _, text in collection if len(text) < MAX_CHARACTERS / 2]
+def test_no_text_comes_twice(texts):
+    # Texts that were shortened may well begin alike.
+    bodies = [text.partition("\n\n")[2] for text in texts.values() if len(text) < MAX_CHARACTERS / 2]
     assert len(bodies) == len(set(bodies))
 
 
-def test_names_are_those_that_users_write(collection):
+def test_names_are_those_that_users_write(texts):
     expected = {
         "click.confirm",
         "matplotlib.axes.Axes.set_xlim",
@@ -131,7 +136,7 @@ def test_names_are_those_that_users_write(collection):
         "torch.nn.functional.cross_entropy",
         "torch.optim.AdamW",
     }
-    assert expected <= {docid for docid, _ in collection}
+    assert expected <= texts.keys()
 
 
 def test_there_are_enough_topics(topics):
@@ -139,21 +144,17 @@ def test_there_are_enough_topics(topics):
     assert len(set(topics.values())) == len(topics)
 
 
-def test_every_judged_document_is_in_the_collection(collection, judgments):
+def test_every_judged_document_is_in_the_collection(texts, qrels):
     if unpinned := unpinned_packages():
         pytest.skip(f"the qrels are of the versions in constraints.txt; installed: {', '.join(unpinned)}")
-    missing = sorted({docid for _, docid, _ in judgments} - {docid for docid, _ in collection})
-    assert not missing, f"judged, but not built from the pinned versions: {', '.join(missing)}"
+    missing = {docid for grades in qrels.values() for docid in grades} - texts.keys()
+    assert not missing, f"judged, but not built from the pinned versions: {', '.join(sorted(missing))}"
 
 
-def test_judgments_are_graded_once_each(topics, judgments):
-    assert {grade for _, _, grade in judgments} == {0, 1, 2, 3}
-    assert len({(qid, docid) for qid, docid, _ in judgments}) == len(judgments)
-    assert {qid for qid, _, _ in judgments} == topics.keys()
-
-
-def test_every_topic_has_a_relevant_document(topics, judgments):
-    assert {qid for qid, _, grade in judgments if grade >= 2} == topics.keys()
+def test_every_topic_is_judged_and_has_a_relevant_document(topics, qrels):
+    assert qrels.keys() == topics.keys()
+    assert all(max(grades.values()) >= 2 for grades in qrels.values())
+    assert {grade for grades in qrels.values() for grade in grades.values()} == {0, 1, 2, 3}
 
 
 def test_readable_drops_indentation_markup_and_template_lines():

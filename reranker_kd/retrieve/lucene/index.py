@@ -120,14 +120,13 @@ class LuceneIndex:
                 with redirect_stdout(sys.stderr):
                     set_bm25_parameters(searcher, self.name)
         try:
+            # Either unsets both, so nothing is set before both are unset.
+            searcher.unset_rm3()
+            searcher.unset_rocchio()
             if settings.rm3:
                 searcher.set_rm3()
-            else:
-                searcher.unset_rm3()
             if settings.rocchio:
                 searcher.set_rocchio()
-            else:
-                searcher.unset_rocchio()
         except TypeError:
             raise LuceneError(
                 f"{self.name}: holds no document vectors, which RM3 and Rocchio need: "
@@ -191,7 +190,8 @@ def _open_searcher(name: str) -> Any:
         with pyserini_importable():
             from pyserini.search.lucene import LuceneSearcher
         try:
-            return LuceneSearcher(name)
+            # Java keeps the working directory that it started in.
+            return LuceneSearcher(str(path.resolve()))
         except Exception as error:
             raise LuceneError(f"{name}: cannot open the index: {in_one_line(error)}") from error
     with pyserini_importable():

@@ -23,7 +23,7 @@ class LuceneIndexWriter:
     def __init__(self, folder: Path, *, threads: int = 1) -> None:
         with pyserini_importable():
             from pyserini.index.lucene import LuceneIndexer
-        options = ["-index", str(folder), "-storePositions", "-storeDocvectors", "-storeRaw"]
+        options = ["-index", str(folder.resolve()), "-storePositions", "-storeDocvectors", "-storeRaw"]
         self._indexer = LuceneIndexer(args=options, threads=threads)
 
     def add(self, documents: list[str]) -> None:
@@ -55,7 +55,8 @@ def index_with_anserini(
             autoclass(name)
         except Exception:
             raise LuceneError(f"Anserini has no class {name}: check its spelling (capitals count)") from None
-    arguments = ["-collection", collection_class, "-input", str(collection), "-index", str(folder)]
+    arguments = ["-collection", collection_class, "-input", str(collection.resolve())]
+    arguments += ["-index", str(folder.resolve())]
     arguments += ["-generator", generator, "-threads", str(threads)]
     arguments += ["-storePositions", "-storeDocvectors", "-storeRaw"]
     arguments += ["-fields", *fields] if fields else []

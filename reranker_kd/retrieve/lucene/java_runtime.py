@@ -32,6 +32,8 @@ class JavaRuntime:
         if "jdk.incubator.vector" in self.modules:
             options.append("--add-modules=jdk.incubator.vector")
         options.append("--enable-native-access=ALL-UNNAMED")
+        # Ctrl-C and SIGTERM are Python's: with the JVM's own handlers the process lives on.
+        options.append("-Xrs")
         return options
 
 

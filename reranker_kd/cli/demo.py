@@ -1,0 +1,51 @@
+"""``reranker-kd demo``: the whole chain, offline, on the sample collection."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+
+@click.command()
+@click.option("--output", default="demo-output", show_default=True, metavar="DIR", help="Folder for all that is made.")
+@click.option("--model", default="all-MiniLM-L6-v2", show_default=True, metavar="NAME", help="Reranker.")
+@click.option("--depth", type=click.IntRange(min=1), default=50, show_default=True, help="Candidates to rerank.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+def demo(output: str, model: str, depth: int, quiet: bool) -> None:
+    """Build the sample collection, index it, retrieve, rerank, evaluate; print one table.
+
+    The collection is the API documentation of the packages that this one depends on, read from their source files
+    on this machine; topics and graded judgments come with the package.
+    """
+    from pathlib import Path
+
+    from reranker_kd.pipeline import run_recipe
+    from reranker_kd.recipe import Recipe
+    from reranker_kd.report.tables import evaluation_table, table_text
+    from reranker_kd.resources.sample_collection import SAMPLE_QRELS, SAMPLE_TOPICS, build_sample_collection
+
+    folder = Path(output)
+    collection = folder / "collection.jsonl"
+    count = build_sample_collection(collection)
+    click.echo(f"wrote {collection}: {count} documents out of the docstrings of installed packages", err=True)
+    recipe = Recipe.model_validate(
+        {
+            "topics": str(SAMPLE_TOPICS),
+            "qrels": str(SAMPLE_QRELS),
+            "collection": str(collection),
+            "rerank": [
+                {"model": model, "depth": depth, "long_documents": "firstp", "max_length": 256, "precision": "auto"}
+            ],
+            "evaluate": {"measures": ["nDCG@10", "RR@10", "R@50", "Judged@10"], "relevance_level": 2},
+        }
+    )
+    experiment = run_recipe(recipe, folder, quiet=quiet)
+    milliseconds = {finished.name: finished.milliseconds for finished in experiment.runs}
+    table = evaluation_table(experiment.evaluated, milliseconds=milliseconds)
+    click.echo(table_text(table, styled=sys.stdout.isatty()))
+    click.echo()
+    for finished in experiment.runs:
+        click.echo(f"{finished.path}  (and {finished.path.name}.provenance.json)")
+    click.echo(f"{folder / 'figures.json'}  (per query too)")
+    click.echo(f"{folder / 'index'}  (a Lucene index: reranker-kd retrieve --index {folder / 'index'} ...)")
