@@ -32,7 +32,7 @@ class SequenceClassifier(torch.nn.Module):
             for name, module in self.classifier.named_modules()
             if isinstance(module, torch.nn.Linear) and module.out_features == self.classifier.config.num_labels
         ][-1]
-        self.classifier.to(dtype)
+        self.classifier.to(dtype=dtype)
         parent, _, last = name.rpartition(".")
         setattr(self.classifier.get_submodule(parent), last, _InFloat32(head))
 
