@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoModelForSequenceClassification
 
 from reranker_kd.errors import ModelError
 from reranker_kd.models.loading import load_transformer
@@ -21,7 +22,7 @@ class SequenceClassifier(torch.nn.Module):
     :param classifier: a ``transformers`` model with a sequence classification head
     """
 
-    def __init__(self, classifier: PreTrainedModel) -> None:
+    def __init__(self, classifier: Any) -> None:
         super().__init__()
         self.classifier = classifier
 
@@ -32,7 +33,7 @@ class SequenceClassifier(torch.nn.Module):
             for name, module in self.classifier.named_modules()
             if isinstance(module, torch.nn.Linear) and module.out_features == self.classifier.config.num_labels
         ][-1]
-        self.classifier.to(dtype=dtype)
+        self.classifier.to(dtype)
         parent, _, last = name.rpartition(".")
         setattr(self.classifier.get_submodule(parent), last, _InFloat32(head))
 

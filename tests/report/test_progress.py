@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
@@ -64,6 +65,15 @@ def test_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "")
 
 
+def _all_that_was_written(reader: io.RawIOBase) -> str:
+    chunks = []
+    # A closed terminal ends with an error on Linux, with nothing elsewhere.
+    with contextlib.suppress(OSError):
+        while chunk := reader.read(100_000):
+            chunks.append(chunk)
+    return b"".join(chunks).decode()
+
+
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="this platform has no pseudo-terminals")
 def test_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("TERM", "xterm")
@@ -76,8 +86,25 @@ def test_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         ):
             progress.advance(40)
             print("data", file=sys.stdout)
-        shown = reader.read(100_000).decode()
+        shown = _all_that_was_written(reader)
     assert "\x1b[" in shown
     for part in ("reranking [all]", "40/40", "pairs/s", "0:00:00", "left"):
         assert part in shown
     assert capsys.readouterr() == ("data\n", ""), "what goes to stdout stays there"
+
+
+def test_an_unknown_total_shows_what_is_done() -> None:
+    stream = io.StringIO()
+    with progress_bar("indexing", None, "documents", stream=stream) as progress:
+        progress.advance(3)
+    assert stream.getvalue().startswith("indexing: 3 documents, ")
+
+
+def test_shares_of_a_unit_add_up() -> None:
+    stream = io.StringIO()
+    with progress_bar("reranking", 3, "pairs", stream=stream) as progress:
+        for _ in range(9):
+            progress.advance(1 / 3)
+    line = stream.getvalue()
+    assert line.startswith("reranking: 3/3 pairs, ")
+    assert "left" not in line

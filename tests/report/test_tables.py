@@ -129,3 +129,11 @@ def test_json_per_query(runs: list[EvaluatedRun]) -> None:
         "1": {"AP": 1 / 3, "recip_rank": 1.0, "num_ret": 1},
         "2": {"AP": 0.0, "recip_rank": 0.0, "num_ret": 0},
     }
+
+
+def test_table_with_the_cost_of_a_query(runs: list[EvaluatedRun]) -> None:
+    table = evaluation_table(runs, milliseconds={"bm25.txt": None, "student [kd].txt": 12.34})
+    assert table_text(table, styled=False).splitlines()[1:] == [
+        "bm25.txt          0.5833      0.7500        4",
+        "student [kd].txt  0.1667      0.5000        1      12.3",
+    ]

@@ -203,9 +203,13 @@ def _open_searcher(name: str) -> Any:
         raise LuceneError(f"{name}: neither a folder with a Lucene index nor a prebuilt index of Pyserini{hint}")
     try:
         with redirect_stdout(sys.stderr):
-            return LuceneSearcher.from_prebuilt_index(name)
+            searcher = LuceneSearcher.from_prebuilt_index(name)
     except Exception as error:
         raise LuceneError(f"{name}: cannot fetch the prebuilt index: {in_one_line(error)}") from error
+    if searcher is None:
+        # Pyserini prints the reason and returns nothing.
+        raise LuceneError(f"{name}: cannot fetch the prebuilt index: connect to the network, or name a local folder")
+    return searcher
 
 
 @cache

@@ -24,7 +24,7 @@ def pyserini_topics(name: str) -> Topics:
     try:
         topics = get_topics(name)
     except Exception as error:
-        raise InputError(f"{name}: cannot fetch the topics: {in_one_line(error)}") from error
+        raise InputError(f"{name}: cannot fetch the topics: {in_one_line(error)}; name a file instead") from error
     return {str(qid): str(fields["title"]) for qid, fields in sorted(topics.items(), key=_numbers_first)}
 
 
@@ -40,7 +40,7 @@ def qrels_file(name: str) -> Path:
     try:
         return Path(get_qrels_file(name))
     except Exception as error:
-        raise InputError(f"{name}: cannot fetch the qrels: {in_one_line(error)}") from error
+        raise InputError(f"{name}: cannot fetch the qrels: {in_one_line(error)}; name a file instead") from error
 
 
 def _check_known(name: str, known: Collection[str], kind: str) -> None:
