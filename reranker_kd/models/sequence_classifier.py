@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,10 @@ class SequenceClassifier(torch.nn.Module):
             for name, module in self.classifier.named_modules()
             if isinstance(module, torch.nn.Linear) and module.out_features == self.classifier.config.num_labels
         ][-1]
+        in_full = copy.deepcopy(head)
         self.classifier.to(dtype)
         parent, _, last = name.rpartition(".")
-        setattr(self.classifier.get_submodule(parent), last, _InFloat32(head))
+        setattr(self.classifier.get_submodule(parent), last, _InFloat32(in_full))
 
     def forward(self, **inputs: torch.Tensor) -> torch.Tensor:
         logits = self.classifier(**inputs).logits.float()
@@ -45,7 +47,7 @@ class SequenceClassifier(torch.nn.Module):
 class _InFloat32(torch.nn.Module):
     def __init__(self, layer: torch.nn.Module) -> None:
         super().__init__()
-        self.layer = layer.float()
+        self.layer = layer
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         return self.layer(hidden.float())

@@ -2,7 +2,7 @@
 
 from reranker_kd.retrieve.lucene.index import LuceneIndex, SearchSettings
 from reranker_kd.retrieve.lucene.index_writer import LuceneIndexWriter, index_with_anserini, is_index
-from reranker_kd.retrieve.lucene.jvm import JAVA_LOG_VARIABLE
+from reranker_kd.retrieve.lucene.jvm import JAVA_LOG_VARIABLE, pyserini_importable
 from reranker_kd.retrieve.lucene.named import pyserini_topics, qrels_file
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "SearchSettings",
     "index_with_anserini",
     "is_index",
+    "pyserini_importable",
     "pyserini_topics",
     "qrels_file",
 ]

@@ -1,0 +1,42 @@
+"""In half precision the scores stay close, and stay apart: the last layer runs in float32."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from reranker_kd import load_reranker
+from reranker_kd.errors import InputError
+from reranker_kd.inference.precision import resolve_precision
+
+WORDS = "heat flow over a flat plate in water by the river with a dog and a cat".split()
+TEXTS = [" ".join(WORDS[i:] + WORDS[:j]) for i in range(16) for j in range(16)]
+
+
+def test_scores_stay_close_and_do_not_tie(cross_encoder_folder):
+    full = load_reranker(cross_encoder_folder).score("heat flow", TEXTS)
+    half = load_reranker(cross_encoder_folder, precision="bfloat16").score("heat flow", TEXTS)
+    assert half.dtype == np.float32
+    assert np.abs(half - full).max() < 0.1 * (full.max() - full.min())
+    # bfloat16 has 8 bits of mantissa: rounded to it, hundreds of scores would share values.
+    rounded = torch.from_numpy(half).bfloat16().unique().numel()
+    assert len(np.unique(half)) == len(TEXTS) > rounded
+
+
+def test_the_head_keeps_its_weights(cross_encoder_folder):
+    full = load_reranker(cross_encoder_folder)._runner._network.classifier.classifier.weight
+    half = load_reranker(cross_encoder_folder, precision="bfloat16")._runner._network.classifier.classifier.layer.weight
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half, full, rtol=0, atol=0)
+
+
+def test_auto_takes_what_the_processor_has():
+    supported = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    expected = torch.bfloat16 if supported else torch.float32
+    assert resolve_precision("auto", torch.device("cpu")) == expected
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(InputError, match="known: float32, bfloat16, auto"):
+        resolve_precision("int3", torch.device("cpu"))
