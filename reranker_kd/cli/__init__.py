@@ -17,6 +17,7 @@ _VERBS = {
     "index": "Build a Lucene index from a collection.",
     "retrieve": "Retrieve candidates from a Lucene index and write a run.",
     "rerank": "Rerank candidates with one or more models and write a run for each.",
+    "fuse": "Fuse several runs into one.",
     "evaluate": "Measure runs against qrels.",
     "run": "Retrieve, rerank and evaluate as a recipe says.",
     "validate": "Check runs, qrels, topics and collections; name every fault with its line.",
