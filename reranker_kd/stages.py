@@ -62,6 +62,7 @@ def retrieve(
     *,
     hits: int,
     threads: int,
+    batch_size: int = 256,
     folding: PassageFolding | None = None,
     remove_query: bool = False,
     quiet: bool = False,
@@ -75,7 +76,14 @@ def retrieve(
 
     start = time.perf_counter()
     with progress_bar("retrieving", len(topics), "topics", quiet=quiet) as bar:
-        run = index.search(topics, hits=hits, threads=threads, settings=settings, on_progress=bar.advance)
+        run = index.search(
+            topics,
+            hits=hits,
+            threads=threads,
+            batch_size=batch_size,
+            settings=settings,
+            on_progress=bar.advance,
+        )
     seconds = time.perf_counter() - start
     if remove_query:
         run = without_query_documents(run)

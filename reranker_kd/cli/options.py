@@ -41,6 +41,13 @@ search_options = _together(
     ),
     click.option("--language", default="en", show_default=True, help="Language code of the analyser."),
     click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Lucene threads."),
+    click.option(
+        "--batch-size",
+        type=click.IntRange(min=1),
+        default=256,
+        show_default=True,
+        help="Topics handed to Lucene at once.",
+    ),
 )
 
 output_options = _together(

@@ -152,6 +152,7 @@ def _candidates(
         search_settings(options),
         hits=max(options["hits"], depth),
         threads=options["threads"],
+        batch_size=options["batch_size"],
         quiet=options["quiet"],
     )
     return retrieved.run, texts, {"candidates": retrieved.record}

@@ -48,6 +48,7 @@ def retrieve(index: str, topics: str, topics_format: str | None, output: str, ta
         settings,
         hits=options["hits"],
         threads=options["threads"],
+        batch_size=options["batch_size"],
         folding=folding,
         remove_query=options["remove_query"],
         quiet=options["quiet"],

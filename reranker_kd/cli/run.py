@@ -9,10 +9,12 @@ import click
 
 @click.command()
 @click.argument("recipe", metavar="RECIPE.yaml")
-@click.option("--output", required=True, metavar="DIR", help="Folder for runs and figures.")
+@click.option(
+    "--output", metavar="DIR", help="Folder for runs and figures.  [default: the recipe's path without .yaml]"
+)
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a key, as in retrieve.hits=100.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
-def run(recipe: str, output: str, changes: tuple[str, ...], quiet: bool) -> None:
+def run(recipe: str, output: str | None, changes: tuple[str, ...], quiet: bool) -> None:
     """Retrieve, rerank and evaluate as a recipe says, and leave everything in one folder."""
     from pathlib import Path
 
@@ -20,9 +22,12 @@ def run(recipe: str, output: str, changes: tuple[str, ...], quiet: bool) -> None
     from reranker_kd.recipe import read_recipe
     from reranker_kd.report.tables import evaluation_table, table_text
 
-    experiment = run_recipe(read_recipe(recipe, changes), Path(output), quiet=quiet)
+    folder = Path(output) if output else Path(recipe).with_suffix("")
+    if folder == Path(recipe):
+        raise click.UsageError(f"{recipe} has no suffix to drop: name the folder by --output")
+    experiment = run_recipe(read_recipe(recipe, changes), folder, quiet=quiet)
     if experiment.evaluated:
         milliseconds = {finished.name: finished.milliseconds for finished in experiment.runs}
         table = evaluation_table(experiment.evaluated, milliseconds=milliseconds)
         click.echo(table_text(table, styled=sys.stdout.isatty()))
-    click.echo(f"wrote {len(experiment.runs)} runs and their figures into {output}", err=True)
+    click.echo(f"wrote {len(experiment.runs)} runs and their figures into {folder}", err=True)

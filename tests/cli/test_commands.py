@@ -146,6 +146,12 @@ def test_a_recipe_leaves_everything_in_one_folder(workplace, capsys):
     assert json.loads(Path("out/run.tiny.txt.provenance.json").read_text())["counts"]["pairs"] == 4
 
 
+def test_the_folder_is_named_after_the_recipe_by_default(workplace):
+    Path("small.yaml").write_text("topics: topics.tsv\ncollection: docs.jsonl\n")
+    _run("run small.yaml --quiet")
+    assert Path("small/run.bm25.txt").is_file()
+
+
 def test_models_lists_what_packages_register(capsys):
     _run("models --format json")
     assert "all-MiniLM-L6-v2" in json.loads(capsys.readouterr().out)["rerankers"]

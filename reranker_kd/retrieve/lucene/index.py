@@ -21,9 +21,6 @@ from reranker_kd.retrieve.lucene.index_writer import is_index
 from reranker_kd.retrieve.lucene.jvm import in_one_line, pyserini_importable
 from reranker_kd.types import Run, Topics, in_rank_order
 
-_QUERIES_A_CALL = 256
-"""Queries handed to Lucene at once: enough to keep the threads busy, few enough that progress shows."""
-
 _DOCUMENTS_A_CALL = 1000
 
 
@@ -79,6 +76,7 @@ class LuceneIndex:
         *,
         hits: int = 1000,
         threads: int = 1,
+        batch_size: int = 256,
         settings: SearchSettings | None = None,
         on_progress: Callable[[int], None] = lambda _: None,
     ) -> Run:
@@ -87,6 +85,8 @@ class LuceneIndex:
         :param topics: query texts by qid
         :param hits: documents to retrieve for each topic at most
         :param threads: Lucene threads
+        :param batch_size: topics handed to Lucene at once: enough to keep the threads busy, few enough that
+            progress shows
         :param settings: the scoring function and query expansion
         :param on_progress: called with the number of topics that were finished since the last call
         :return: a run with the topics in their order; a topic without a match has no documents
@@ -96,7 +96,7 @@ class LuceneIndex:
         fields = dict((settings or SearchSettings()).fields)
         run: Run = {}
         remaining = iter(topics.items())
-        while batch := dict(islice(remaining, _QUERIES_A_CALL)):
+        while batch := dict(islice(remaining, batch_size)):
             found = self._search_batch(batch, hits, threads, fields)
             run.update((qid, in_rank_order(found.get(qid, {}))) for qid in batch)
             on_progress(len(batch))
