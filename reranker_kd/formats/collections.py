@@ -13,6 +13,7 @@ from reranker_kd.types import Document
 
 DOCID_KEYS = ("id", "_id", "docid")
 TEXT_KEYS = ("contents", "text")
+BEIR_CORPORA = ("corpus.jsonl", "corpus.jsonl.gz")
 EXTENSIONS = (".jsonl", ".json", ".tsv")
 
 
@@ -73,11 +74,16 @@ def read_numbered_documents(path: str | Path, report: Report) -> Iterator[tuple[
 def collection_files(path: str | Path) -> list[Path]:
     """Return the files of a collection: the file itself, or those of the folder, sorted by name.
 
+    A folder of BEIR's holds queries and qrels beside ``corpus.jsonl``, which alone is the collection.
+
     :raises InputError: the folder has no file of a collection
     """
     folder = Path(path)
     if not folder.is_dir():
         return [folder]
+    corpora = [file for name in BEIR_CORPORA if (file := folder / name).is_file()]
+    if corpora:
+        return corpora[:1]
     files = [file for file in sorted(folder.rglob("*")) if _is_collection_file(file.relative_to(folder), file)]
     if not files:
         raise InputError(f"{path}: no file ends in {', '.join(EXTENSIONS)} or one of these with .gz")

@@ -146,3 +146,11 @@ def test_texts_of_candidates_are_found_and_missing_ones_are_absent(shared_data):
     texts = read_texts(path, ["1001426", "1001344", "no-such-docid"])
     assert sorted(texts) == ["1001344", "1001426"]
     assert texts["1001344"].startswith("There are ways to save money, if your budget is tight.")
+
+
+def test_a_folder_of_beirs_is_its_corpus(tmp_path):
+    (tmp_path / "corpus.jsonl").write_text('{"_id": "a", "title": "Heat", "text": "flows"}\n')
+    (tmp_path / "queries.jsonl").write_text('{"_id": "q1", "text": "heat"}\n')
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\ta\t1\n")
+    assert list(read_collection(tmp_path)) == [Document("a", "Heat flows")]
