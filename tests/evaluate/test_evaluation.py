@@ -157,7 +157,7 @@ QRELS = st.dictionaries(QIDS, GRADES, min_size=1)
 
 
 @given(run=RUNS, qrels=QRELS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_equals_trec_eval_on_any_run(trec_eval: Any, run: Run, qrels: Qrels) -> None:
     if run.keys() & qrels.keys():
         assert_equals_trec_eval(trec_eval, run, qrels)

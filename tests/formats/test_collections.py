@@ -5,7 +5,7 @@ import json
 from itertools import islice
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reranker_kd.errors import FormatError, InputError
@@ -117,7 +117,6 @@ def test_every_fault_is_reported_and_the_rest_read(tmp_path):
 WORDS = st.text(min_size=1, max_size=9).filter(lambda text: text.split() == [text])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(texts=st.dictionaries(WORDS, st.text(), min_size=1), ascii_only=st.booleans(), asked=st.sets(WORDS))
 def test_json_lines_give_back_any_text(tmp_path, texts, ascii_only, asked):
     path = tmp_path / "documents.jsonl"

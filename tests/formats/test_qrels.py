@@ -3,7 +3,7 @@ from __future__ import annotations
 import gzip
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reranker_kd.errors import FormatError
@@ -27,7 +27,6 @@ def test_both_formats_are_told_by_content(tmp_path, content, encode, compress):
 WORDS = st.text(min_size=1, max_size=9).filter(lambda text: text.split() == [text] and "\ufeff" not in text)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     qrels=st.dictionaries(WORDS, st.dictionaries(WORDS, st.integers(-2, 4), min_size=1), min_size=1),
     layout=st.sampled_from(["{qid} 0 {docid} {grade}\n", "{qid}\t{docid}\t{grade}\n"]),

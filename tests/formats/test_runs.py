@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pytrec_eval
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from reranker_kd.errors import FormatError, InputError, OutputError
@@ -94,7 +94,7 @@ BREAKAGES = {
 }
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(index=st.integers(0, 9_999), breakage=st.sampled_from(sorted(BREAKAGES)))
 def test_a_malformed_line_anywhere_in_a_run_of_10000_is_named(tmp_path, index, breakage):
     lines = list(LONG_RUN)
@@ -137,10 +137,8 @@ SCORES = st.one_of(
     st.sampled_from([0.0, -0.0, 1.0, 1 + 1e-9, -1e38, LARGEST, SMALLEST_DENORMAL, -SMALLEST_DENORMAL, 1e-40, 1e-7]),
 )
 RUNS = st.dictionaries(WORDS, st.dictionaries(WORDS, SCORES, min_size=1, max_size=30), min_size=1, max_size=4)
-RELAXED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
 
-@RELAXED
 @given(run=RUNS, tag=WORDS)
 def test_what_is_written_is_read_back_in_the_printed_order(tmp_path, run, tag):
     path = tmp_path / "run"
@@ -161,7 +159,6 @@ def test_what_is_written_is_read_back_in_the_printed_order(tmp_path, run, tag):
     assert not any("e" in row[4] for row in columns)
 
 
-@RELAXED
 @given(documents=st.dictionaries(WORDS, SCORES, min_size=1, max_size=30))
 def test_scores_that_decrease_already_are_kept(tmp_path, documents):
     singles = np.array(list(documents.values()), dtype=np.float32)
@@ -171,7 +168,6 @@ def test_scores_that_decrease_already_are_kept(tmp_path, documents):
     assert [np.float32(again[docid]) for docid in documents] == singles.tolist()
 
 
-@RELAXED
 @given(run=RUNS)
 def test_msmarco_runs_keep_the_order(tmp_path, run):
     write_run(tmp_path / "trec", run)

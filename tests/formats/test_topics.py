@@ -4,7 +4,7 @@ import gzip
 import json
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reranker_kd.errors import FormatError, InputError
@@ -134,7 +134,6 @@ def test_the_order_is_that_of_the_file(tmp_path):
 WORDS = st.text(min_size=1, max_size=9).filter(lambda text: text.split() == [text] and "\ufeff" not in text)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(topics=st.dictionaries(WORDS, st.lists(WORDS, min_size=1).map(" ".join), min_size=1))
 def test_json_lines_give_back_any_topics(tmp_path, topics):
     path = tmp_path / "topics.jsonl"

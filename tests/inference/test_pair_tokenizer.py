@@ -13,7 +13,7 @@ _TEXTS = st.text(alphabet="abc xyz,.é9", max_size=60)
 
 
 @pytest.mark.parametrize("tokenizer", [bert_tokenizer(), bert_tokenizer(with_types=False), roberta_tokenizer()])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(first=_TEXTS, second=_TEXTS, limit=st.integers(min_value=6, max_value=70))
 def test_pairs_equal_the_tokenizers_own(tokenizer, first, second, limit):
     pairs = PairTokenizer(tokenizer)
