@@ -10,8 +10,7 @@
     ├── LuceneError              an index that is missing, broken, or lacks stored text
     ├── JavaError                no Java that runs Anserini
     ├── ModelError               a model that cannot be found, loaded or applied
-    ├── RecipeError              a recipe with an unknown key or a wrong value
-    └── MissingDependencyError   an optional package that is not installed: names the pip command
+    └── RecipeError              a recipe with an unknown key or a wrong value
 
 Messages are one line: what is wrong, where, and what to do about it.
 """
@@ -83,14 +82,3 @@ class ModelError(RerankerKDError):
 
 class RecipeError(RerankerKDError):
     """A recipe with an unknown key or a wrong value."""
-
-
-class MissingDependencyError(RerankerKDError):
-    """An optional package that is not installed.
-
-    :param package: the distribution to install
-    :param purpose: what needs it
-    """
-
-    def __init__(self, package: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs the package {package}: pip install {package}")

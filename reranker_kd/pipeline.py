@@ -15,10 +15,9 @@ from reranker_kd.inputs import faults_named_in, load_qrels, load_topics, texts_o
 from reranker_kd.provenance import file_record
 from reranker_kd.recipe import Recipe, Reranking, run_name
 from reranker_kd.report.tables import EvaluatedRun, evaluation_json, evaluation_tsv
-from reranker_kd.rerank.long_documents import LongDocuments
 from reranker_kd.rerank.registry import load_reranker
 from reranker_kd.rerank.run import TextSource, check_topics
-from reranker_kd.stages import RunOutput, rerank_and_write, retrieve, write_retrieved
+from reranker_kd.stages import RunOutput, model_keywords, rerank_and_write, retrieve, write_retrieved
 from reranker_kd.types import Run, Topics
 
 if TYPE_CHECKING:
@@ -48,6 +47,11 @@ class Experiment:
     runs: tuple[FinishedRun, ...]
     evaluated: tuple[EvaluatedRun, ...]
 
+    @property
+    def milliseconds(self) -> dict[str, float | None]:
+        """Milliseconds a query by the run's name."""
+        return {finished.name: finished.milliseconds for finished in self.runs}
+
 
 def run_recipe(recipe: Recipe, output: Path, *, quiet: bool = False) -> Experiment:
     """Run an experiment and leave everything in one folder.
@@ -71,15 +75,16 @@ def run_recipe(recipe: Recipe, output: Path, *, quiet: bool = False) -> Experime
         EvaluatedRun(finished.name, evaluate_run(finished.run, qrels, measures, relevance_level=level))
         for finished in runs
     )
+    experiment = Experiment(tuple(runs), evaluated)
     figures = evaluation_json(
         evaluated, qrels=recipe.qrels or "", relevance_level=level, missing_as_zero=True, per_query=True
     )
-    document = {**json.loads(figures), "milliseconds_per_query": {r.name: r.milliseconds for r in runs}}
+    document = {**json.loads(figures), "milliseconds_per_query": experiment.milliseconds}
     with atomic_writer(output / "figures.json") as stream:
         stream.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     with atomic_writer(output / "figures.tsv") as stream:
         stream.write(evaluation_tsv(evaluated) + "\n")
-    return Experiment(tuple(runs), evaluated)
+    return experiment
 
 
 def _runs(recipe: Recipe, topics: Topics, output: Path, *, quiet: bool) -> list[FinishedRun]:
@@ -96,8 +101,10 @@ def _runs(recipe: Recipe, topics: Topics, output: Path, *, quiet: bool) -> list[
         finished, record = _first_stage(recipe, topics, index, output, quiet=quiet)
         run = finished[0].run
     record |= {"topics": recipe.topics, "texts": recipe.index or recipe.collection}
+    if not recipe.rerank:
+        return finished
+    texts = _texts(recipe, index, run, max(reranking.depth for reranking in recipe.rerank))
     for reranking in recipe.rerank:
-        texts = _texts(recipe, index, run, reranking.depth)
         finished.append(_rerank(reranking, run, topics, texts, output, record, quiet=quiet))
     return finished
 
@@ -154,7 +161,7 @@ def _rerank(
 ) -> FinishedRun:
     name = run_name(reranking)
     path = output / f"run.{name}.txt"
-    reranker = load_reranker(reranking.model, **model_keywords(reranking))
+    reranker = load_reranker(reranking.model, **model_keywords(reranking.model_dump()))
     reranked, seconds = rerank_and_write(
         run,
         topics,
@@ -167,18 +174,3 @@ def _rerank(
         quiet=quiet,
     )
     return FinishedRun(name, path, reranked.run, 1000 * seconds / max(1, len(run)))
-
-
-def model_keywords(reranking: Reranking) -> dict[str, Any]:
-    """Return the keywords for :func:`load_reranker`; what was left at its default is not passed on.
-
-    A reranker of another package knows only keywords of its own.
-    """
-    keywords = reranking.model_dump(include={"max_length", "device", "precision"}, exclude_none=True)
-    long_documents = LongDocuments(
-        aggregation=reranking.long_documents,
-        passage_length=reranking.passage_length,
-        passage_stride=reranking.passage_stride,
-        top_k=reranking.top_passages,
-    )
-    return keywords if long_documents == LongDocuments() else {**keywords, "long_documents": long_documents}

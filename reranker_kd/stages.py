@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from reranker_kd.formats.runs import write_run
 from reranker_kd.provenance import write_provenance
 from reranker_kd.report.progress import progress_bar
+from reranker_kd.rerank.long_documents import LongDocuments
 from reranker_kd.rerank.run import RerankedRun, TextSource, pair_count, rerank_run
 from reranker_kd.types import Run, Topics
 
@@ -163,3 +165,19 @@ def rerank_and_write(
 def tag_of(model: str) -> str:
     """Return one word out of a model's name or folder, as a tag or a file's name wants it."""
     return "-".join(Path(model).name.split()) or "reranked"
+
+
+def model_keywords(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keywords for ``load_reranker`` out of the options of the command line or of a recipe.
+
+    What was left at its default is not passed on: a reranker of another package knows only keywords of its own.
+    """
+    long_documents = LongDocuments(
+        aggregation=options["long_documents"],
+        passage_length=options["passage_length"],
+        passage_stride=options["passage_stride"],
+        top_k=options["top_passages"],
+    )
+    names = ("max_length", "batch_tokens", "device", "precision")
+    asked = {name: options[name] for name in names if options.get(name) is not None}
+    return asked if long_documents == LongDocuments() else {"long_documents": long_documents, **asked}

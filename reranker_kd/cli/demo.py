@@ -43,8 +43,7 @@ def demo(output: str, model: str, depth: int, quiet: bool) -> None:
         }
     )
     experiment = run_recipe(recipe, folder, quiet=quiet)
-    milliseconds = {finished.name: finished.milliseconds for finished in experiment.runs}
-    table = evaluation_table(experiment.evaluated, milliseconds=milliseconds)
+    table = evaluation_table(experiment.evaluated, milliseconds=experiment.milliseconds)
     click.echo(table_text(table, styled=sys.stdout.isatty()))
     click.echo()
     for finished in experiment.runs:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from reranker_kd.cli.options import output_options
+
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...")
@@ -21,16 +23,7 @@ import click
 @click.option(
     "--depth", type=click.IntRange(min=1), default=1000, show_default=True, help="Documents of each run that take part."
 )
-@click.option(
-    "--hits", type=click.IntRange(min=1), default=1000, show_default=True, help="Documents to write for each query."
-)
-@click.option(
-    "--output-format",
-    type=click.Choice(["trec", "msmarco"]),
-    default="trec",
-    show_default=True,
-    help="Format of the run.",
-)
+@output_options
 @click.option("--tag", help="Run tag.  [default: the method]")
 def fuse(
     runs: tuple[str, ...],

@@ -65,8 +65,9 @@ output_options = _together(
         show_default=True,
         help="Documents to write for each query at most.",
     ),
-    click.option("--quiet", is_flag=True, help="Show no progress."),
 )
+
+quiet_option = click.option("--quiet", is_flag=True, help="Show no progress.")
 
 
 def search_settings(options: dict[str, Any]) -> SearchSettings:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reranker_kd.cli.options import output_options, search_options, search_settings, topics_options
+from reranker_kd.cli.options import output_options, quiet_option, search_options, search_settings, topics_options
 
 if TYPE_CHECKING:
     from reranker_kd.types import Run, Topics
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     help="Candidates to rerank for each query.",
 )
 @output_options
+@quiet_option
 @click.option("--tag", help="Run tag.  [default: the model's name]")
 @click.option("--max-length", type=int, help="Tokens of an input.  [default: the model's limit]")
 @click.option(
@@ -95,7 +96,7 @@ def rerank(
                 run,
                 queries,
                 texts,
-                load_reranker(model, **_model_keywords(options)),
+                load_reranker(model, **stages.model_keywords(options)),
                 stages.RunOutput(path, tag, options["output_format"], options["hits"]),
                 name=stages.tag_of(model),
                 depth=depth,
@@ -156,21 +157,3 @@ def _candidates(
         quiet=options["quiet"],
     )
     return retrieved.run, texts, {"candidates": retrieved.record}
-
-
-def _model_keywords(options: dict[str, Any]) -> dict[str, Any]:
-    from reranker_kd.rerank.long_documents import LongDocuments
-
-    long_documents = LongDocuments(
-        aggregation=options["long_documents"],
-        passage_length=options["passage_length"],
-        passage_stride=options["passage_stride"],
-        top_k=options["top_passages"],
-    )
-    asked = {
-        name: options[name]
-        for name in ("max_length", "batch_tokens", "device", "precision")
-        if options[name] is not None
-    }
-    # A reranker of another package knows only its own keywords: what was left at its default is not passed on.
-    return asked if long_documents == LongDocuments() else {"long_documents": long_documents, **asked}

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from reranker_kd.cli.options import output_options, search_options, search_settings, topics_options
+from reranker_kd.cli.options import output_options, quiet_option, search_options, search_settings, topics_options
 
 
 @click.command()
@@ -14,6 +14,7 @@ from reranker_kd.cli.options import output_options, search_options, search_setti
 @topics_options
 @click.option("--output", required=True, metavar="RUN", help="The run to write; .gz compresses it.")
 @output_options
+@quiet_option
 @search_options
 @click.option("--max-passage", is_flag=True, help="Keep the best passage of each document only.")
 @click.option(

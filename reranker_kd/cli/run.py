@@ -27,7 +27,6 @@ def run(recipe: str, output: str | None, changes: tuple[str, ...], quiet: bool) 
         raise click.UsageError(f"{recipe} has no suffix to drop: name the folder by --output")
     experiment = run_recipe(read_recipe(recipe, changes), folder, quiet=quiet)
     if experiment.evaluated:
-        milliseconds = {finished.name: finished.milliseconds for finished in experiment.runs}
-        table = evaluation_table(experiment.evaluated, milliseconds=milliseconds)
+        table = evaluation_table(experiment.evaluated, milliseconds=experiment.milliseconds)
         click.echo(table_text(table, styled=sys.stdout.isatty()))
     click.echo(f"wrote {len(experiment.runs)} runs and their figures into {folder}", err=True)

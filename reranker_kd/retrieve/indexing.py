@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from reranker_kd.errors import InputError, LuceneError, OutputError
+from reranker_kd.errors import InputError, OutputError
 from reranker_kd.formats.collections import read_numbered_documents
 from reranker_kd.formats.parsing import raise_fault
 from reranker_kd.retrieve.lucene import LuceneIndexWriter, index_with_anserini, is_index
@@ -126,9 +126,5 @@ def _new_index_folder(index: Path, *, overwrite: bool) -> Iterator[Path]:
         building.replace(index)
     except OSError as error:
         raise OutputError(f"{index}: cannot write the index: {error.strerror or error}") from error
-    except Exception as error:
-        if type(error).__name__ == "JavaException":
-            raise LuceneError(f"{index}: Lucene failed: {str(error).splitlines()[0]}") from error
-        raise
     finally:
         shutil.rmtree(building, ignore_errors=True)

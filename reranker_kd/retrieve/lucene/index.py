@@ -92,8 +92,9 @@ class LuceneIndex:
         :return: a run with the topics in their order; a topic without a match has no documents
         :raises LuceneError: the settings ask for what the index does not hold
         """
-        self._configure(settings or SearchSettings())
-        fields = dict((settings or SearchSettings()).fields)
+        settings = settings or SearchSettings()
+        self._configure(settings)
+        fields = dict(settings.fields)
         run: Run = {}
         remaining = iter(topics.items())
         while batch := dict(islice(remaining, batch_size)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from reranker_kd.errors import LuceneError
@@ -24,15 +26,25 @@ class LuceneIndexWriter:
         with pyserini_importable():
             from pyserini.index.lucene import LuceneIndexer
         options = ["-index", str(folder.resolve()), "-storePositions", "-storeDocvectors", "-storeRaw"]
+        self._folder = folder
         self._indexer = LuceneIndexer(args=options, threads=threads)
 
     def add(self, documents: list[str]) -> None:
         """Add documents, each a JSON object with ``id`` and ``contents``. Those without a word are dropped."""
-        self._indexer.add_batch_raw(documents)
+        with self._faults_named():
+            self._indexer.add_batch_raw(documents)
 
     def close(self) -> None:
         """Write what is in memory and close the index."""
-        self._indexer.close()
+        with self._faults_named():
+            self._indexer.close()
+
+    @contextmanager
+    def _faults_named(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            raise LuceneError(f"{self._folder}: Lucene cannot write the index: {in_one_line(error)}") from error
 
 
 def index_with_anserini(
