@@ -9,7 +9,10 @@ from typing import Any, Literal
 
 from reranker_kd.errors import ModelError
 
-ModelKind = Literal["cross-encoder", "bi-encoder"]
+ModelKind = Literal["cross-encoder", "bi-encoder", "twin", "bert-bilstm"]
+
+# Students of our own say what they are under model_type.
+_OWN_KINDS: dict[str, ModelKind] = {"twin": "twin", "bert-bilstm": "bert-bilstm"}
 
 # Weights as safetensors only: nothing is unpickled. Code files are never fetched.
 _FETCHED = ("*.json", "*.txt", "*.model", "*.safetensors")
@@ -34,11 +37,13 @@ def fetch_from_hub(name: str) -> Path:
 
 
 def kind_of(folder: Path) -> ModelKind:
-    """Tell a cross-encoder from a bi-encoder by the files of its folder.
+    """Tell what kind of model a folder holds by its files.
 
-    :raises ModelError: neither, or no model at all
+    :raises ModelError: none that can rerank, or no model at all
     """
     config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
+    if config.get("model_type") in _OWN_KINDS:
+        return _OWN_KINDS[config["model_type"]]
     if any(name.endswith("ForSequenceClassification") for name in config.get("architectures") or ()):
         return "cross-encoder"
     if (folder / "modules.json").is_file():
@@ -46,8 +51,9 @@ def kind_of(folder: Path) -> ModelKind:
     if not config:
         raise ModelError(f"{folder}: holds no model: expected config.json, as save_pretrained writes it")
     raise ModelError(
-        f"{folder}: neither a cross-encoder (architectures in config.json ending in ForSequenceClassification) "
-        f"nor a sentence-transformers bi-encoder (modules.json); config.json says {config.get('architectures')}"
+        f"{folder}: no model that can rerank: neither a cross-encoder (architectures in config.json ending in "
+        "ForSequenceClassification) nor a sentence-transformers bi-encoder (modules.json) nor one of our own "
+        f"students; config.json says {config.get('architectures')}"
     )
 
 

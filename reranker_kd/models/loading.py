@@ -76,21 +76,20 @@ def longest_input(config: Any, tokenizer: Any) -> int:
     return min(limits, default=512)
 
 
-def checked_length(asked: int | None, limit: int, folder: Path) -> int:
+def checked_length(asked: int | None, limit: int, folder: Path, *, shortest: int = 16) -> int:
     """Return the input length to use.
 
     :param asked: what the user wants, None for the model's limit
     :param limit: tokens that the model takes at most
-    :raises InputError: longer than the model takes, or too short for a query and a passage
+    :param shortest: tokens of the shortest input that makes sense, by default of a query with a passage
+    :raises InputError: longer than the model takes, or too short
     """
     if asked is None:
         return limit
-    if not _SHORTEST_INPUT <= asked <= limit:
-        raise InputError(f"{folder}: max_length {asked} is out of range: this model takes {_SHORTEST_INPUT} to {limit}")
+    if not shortest <= asked <= limit:
+        raise InputError(f"{folder}: max_length {asked} is out of range: this model takes {shortest} to {limit}")
     return asked
 
-
-_SHORTEST_INPUT = 16
 
 _VOCABULARIES = (
     "tokenizer.json",

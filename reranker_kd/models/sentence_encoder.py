@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,46 +16,7 @@ from transformers import AutoModel
 from reranker_kd.errors import ModelError
 from reranker_kd.models.folder import read_json
 from reranker_kd.models.loading import load_transformer
-
-Pooling = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""From token vectors (n, tokens, width) and their mask (n, tokens, 1) to text vectors (n, width)."""
-
-
-def _mean(vectors: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    return (vectors * mask).sum(1) / mask.sum(1).clamp(min=1e-9)
-
-
-def _mean_sqrt_length(vectors: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    return (vectors * mask).sum(1) / mask.sum(1).clamp(min=1e-9).sqrt()
-
-
-def _weighted_mean(vectors: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    # SGPT (Muennighoff 2022, equation 1): the later the token, the heavier.
-    weights = mask * torch.arange(1, vectors.shape[1] + 1, device=vectors.device)[None, :, None]
-    return (vectors * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
-
-
-def _max(vectors: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    return vectors.masked_fill(mask == 0, -torch.inf).amax(1)
-
-
-def _first(vectors: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:  # noqa: ARG001
-    return vectors[:, 0]
-
-
-def _last(vectors: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    last = mask.sum(1).long().clamp(min=1) - 1
-    return vectors.gather(1, last[:, :, None].expand(-1, 1, vectors.shape[2])).squeeze(1)
-
-
-POOLINGS: dict[str, Pooling] = {
-    "cls": _first,
-    "max": _max,
-    "mean": _mean,
-    "mean_sqrt_len_tokens": _mean_sqrt_length,
-    "weightedmean": _weighted_mean,
-    "lasttoken": _last,
-}
+from reranker_kd.models.pooling import POOLINGS, FixedPooling
 
 # sentence-transformers before 5.3 wrote a flag for each mode.
 _POOLING_FLAGS = {
@@ -71,14 +33,16 @@ class SentenceEncoder(torch.nn.Module):
     """From token arrays (n, tokens) to embeddings (n, dimension), in float32.
 
     :param transformer: gives ``last_hidden_state``
-    :param poolings: names out of :data:`POOLINGS`; the vectors of several are concatenated
+    :param pooling: called with token vectors and their mask, see :mod:`reranker_kd.models.pooling`
     :param layers: what follows the pooling, in order
     """
 
-    def __init__(self, transformer: torch.nn.Module, poolings: tuple[str, ...], layers: list[torch.nn.Module]) -> None:
+    def __init__(
+        self, transformer: torch.nn.Module, pooling: torch.nn.Module, layers: Sequence[torch.nn.Module] = ()
+    ) -> None:
         super().__init__()
         self.transformer = transformer
-        self.poolings = poolings
+        self.pooling = pooling
         self.layers = torch.nn.Sequential(*layers)
 
     def lower_precision(self, dtype: torch.dtype) -> None:
@@ -87,9 +51,7 @@ class SentenceEncoder(torch.nn.Module):
 
     def forward(self, **inputs: torch.Tensor) -> torch.Tensor:
         vectors = self.transformer(**inputs).last_hidden_state.float()
-        mask = inputs["attention_mask"][:, :, None].float()
-        pooled = [POOLINGS[name](vectors, mask) for name in self.poolings]
-        return self.layers(torch.cat(pooled, dim=1))
+        return self.layers(self.pooling(vectors, inputs["attention_mask"][:, :, None].float()))
 
 
 class Normalize(torch.nn.Module):
@@ -111,8 +73,7 @@ def load_sentence_encoder(folder: Path) -> SentenceEncoder:
     for module in read_modules(folder):
         kind, place = str(module.get("type", "")).rsplit(".", 1)[-1], folder / str(module.get("path", ""))
         if kind == "Transformer" and transformer is None:
-            # The pooler of BERT's own head takes no part in the embedding.
-            transformer = load_transformer(AutoModel, place, may_lack=("pooler.",))
+            transformer = load_token_encoder(place)
         elif kind == "Pooling" and not poolings:
             poolings = _poolings_of(place)
         elif kind == "Dense":
@@ -123,7 +84,48 @@ def load_sentence_encoder(folder: Path) -> SentenceEncoder:
             raise ModelError(f"{folder / 'modules.json'}: module {kind} is not supported here")
     if transformer is None or not poolings:
         raise ModelError(f"{folder / 'modules.json'}: expected a Transformer and a Pooling module")
-    return SentenceEncoder(transformer, poolings, layers)
+    return SentenceEncoder(transformer, FixedPooling(*poolings), layers)
+
+
+def load_token_encoder(folder: Path) -> Any:
+    """Return a transformer that gives the vectors of tokens, without the pooler of BERT's own head.
+
+    :raises ModelError: it cannot be loaded
+    """
+    transformer = load_transformer(AutoModel, folder, may_lack=("pooler.",))
+    if getattr(transformer, "pooler", None) is not None:
+        # It takes no part in an embedding, and its weights may be missing.
+        transformer.pooler = None
+    return transformer
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceSettings:
+    """What sentence-transformers keeps beside the network: prompts, the similarity, tokens of an input."""
+
+    query_prompt: str
+    document_prompt: str
+    similarity: str
+    max_length: int | None
+
+
+def read_sentence_settings(folder: Path) -> SentenceSettings:
+    """Return the settings in ``config_sentence_transformers.json`` and ``sentence_bert_config.json``.
+
+    :raises ModelError: a similarity other than cosine and dot
+    """
+    content = _optional_json(folder / "config_sentence_transformers.json")
+    prompts = content.get("prompts") or {}
+    similarity = content.get("similarity_fn_name") or "cosine"
+    if similarity not in ("cosine", "dot"):
+        raise ModelError(f"{folder}: similarity {similarity!r} is not supported; known: cosine, dot")
+    document_prompt = prompts.get("document") or prompts.get("passage") or ""
+    max_length = _optional_json(folder / "sentence_bert_config.json").get("max_seq_length")
+    return SentenceSettings(str(prompts.get("query") or ""), str(document_prompt), similarity, max_length)
+
+
+def _optional_json(path: Path) -> dict[str, Any]:
+    return read_json(path) if path.is_file() else {}
 
 
 def read_modules(folder: Path) -> list[dict[str, Any]]:

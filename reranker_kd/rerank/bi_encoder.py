@@ -1,94 +1,82 @@
-"""Reranking by a bi-encoder: query and document are encoded apart, their similarity is the score."""
+"""Reranking by a bi-encoder: query and document are encoded apart, the crossing of both is the score."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from reranker_kd.errors import ModelError
-from reranker_kd.models.folder import read_json
-from reranker_kd.models.sentence_encoder import load_sentence_encoder
-from reranker_kd.rerank.base import DocumentScores, Pair, Progress, no_progress
+from reranker_kd.inference.text_encoder import TextEncoder
+from reranker_kd.inference.torch_runner import DEFAULT_BATCH_TOKENS
+from reranker_kd.rerank.base import DocumentScores, Pair, Progress, Reranker, no_progress
 from reranker_kd.rerank.long_documents import LongDocuments
-from reranker_kd.rerank.transformer import LoadedNetwork, TransformerReranker
 from reranker_kd.types import FloatArray
 
 
-class BiEncoderReranker(TransformerReranker):
-    """Any sentence-transformers bi-encoder of the modules Transformer, Pooling, Dense and Normalize."""
+class BiEncoderReranker(Reranker):
+    """Any twin, and any sentence-transformers bi-encoder of the modules Transformer, Pooling, Dense and Normalize.
 
-    def _load(self, folder: Path) -> LoadedNetwork:
-        self._settings = read_settings(folder)
-        encoder = load_sentence_encoder(folder)
-        own = _optional_json(folder / "sentence_bert_config.json").get("max_seq_length")
-        return LoadedNetwork(encoder, encoder.transformer.config, own)
+    :param folder: holds the model
+    :param name: by what name the model was asked for
+    :param long_documents: how :meth:`rerank` treats documents that do not fit
+    :param max_length: this and what follows as :class:`TextEncoder` has it
+    :raises ModelError: the model cannot be loaded
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        name: str | None = None,
+        max_length: int | None = None,
+        long_documents: LongDocuments | None = None,
+        batch_tokens: int = DEFAULT_BATCH_TOKENS,
+        device: str | None = None,
+        precision: str = "float32",
+    ) -> None:
+        self.encoder = TextEncoder(
+            folder, name=name, max_length=max_length, batch_tokens=batch_tokens, device=device, precision=precision
+        )
+        self._long_documents = long_documents or LongDocuments()
 
     def score_pairs(self, pairs: Sequence[Pair]) -> FloatArray:
-        """Return the similarity of each pair, each text cut to ``max_length``."""
+        """Return the score of each pair, each text cut to what the model takes."""
         return self._score(pairs, LongDocuments("firstp"), no_progress).scores
 
     def score_documents(self, pairs: Sequence[Pair], on_progress: Progress = no_progress) -> DocumentScores:
-        """Score documents by passages of ``max_length``."""
+        """Score documents by passages that the model takes."""
         return self._score(pairs, self._long_documents, on_progress)
 
     def describe(self) -> dict[str, Any]:
         """Return name, content hash and parameters."""
-        return {**super().describe(), "similarity": self._settings.similarity}
+        return {**super().describe(), **self.encoder.describe(), "long_documents": asdict(self._long_documents)}
 
     def _score(self, pairs: Sequence[Pair], long_documents: LongDocuments, on_progress: Progress) -> DocumentScores:
         # Each distinct text is encoded once: a query comes with many documents, a document with many queries.
         queries = {query: row for row, query in enumerate(dict.fromkeys(query for query, _ in pairs))}
         texts = {text: row for row, text in enumerate(dict.fromkeys(text for _, text in pairs))}
-        room = self.max_length - self._tokenizer.single_frame.size
-        query_ids = self._tokenizer.encode([self._settings.query_prompt + query for query in queries])
-        text_ids = self._tokenizer.encode([self._settings.document_prompt + text for text in texts])
-        passages = [long_documents.passages(len(ids), room) for ids in text_ids]
-        sequences = [self._tokenizer.single(ids[:room]) for ids in query_ids]
-        for ids, places in zip(text_ids, passages, strict=True):
-            sequences += [self._tokenizer.single(ids[start:end]) for start, end in places]
-        share = len(pairs) / max(1, len(sequences))
-        embeddings = self._runner.run(sequences, lambda done: on_progress(done * share))
-        if self._settings.similarity == "cosine":
-            embeddings = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
-        ends = len(queries) + np.cumsum([len(places) for places in passages])
-        similarities, counts = [np.zeros(0, dtype=np.float32)], []
+        query_tokens = self.encoder.query_tokens(list(queries))
+        tokens = self.encoder.document_tokens(list(texts))
+        places = [long_documents.passages(len(ids), self.encoder.document_room) for ids in tokens]
+        passages = [ids[start:end] for ids, spans in zip(tokens, places, strict=True) for start, end in spans]
+        share = len(pairs) / max(1, len(passages) + len(queries))
+        query_embeddings = self.encoder.embed_queries(query_tokens, lambda done: on_progress(done * share))
+        embeddings = self.encoder.embed_documents(passages, lambda done: on_progress(done * share))
+        ends = np.cumsum([len(spans) for spans in places])
+        query_rows: list[int] = []
+        passage_rows: list[int] = []
+        counts = []
         split = cut = 0
         for query, text in pairs:
             place, query_row = texts[text], queries[query]
-            count = len(passages[place])
-            similarities.append(embeddings[ends[place] - count : ends[place]] @ embeddings[query_row])
+            count = len(places[place])
+            passage_rows += range(ends[place] - count, ends[place])
+            query_rows += [query_row] * count
             counts.append(count)
             split += count > 1
-            cut += passages[place][-1][1] < len(text_ids[place]) or len(query_ids[query_row]) > room
-        return DocumentScores(long_documents.aggregate(np.concatenate(similarities), counts), split=split, cut=cut)
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What sentence-transformers keeps beside the network: prompts put before texts, and the similarity."""
-
-    query_prompt: str
-    document_prompt: str
-    similarity: str
-
-
-def read_settings(folder: Path) -> Settings:
-    """Return the settings in ``config_sentence_transformers.json``.
-
-    :raises ModelError: a similarity other than cosine and dot
-    """
-    content = _optional_json(folder / "config_sentence_transformers.json")
-    prompts = content.get("prompts") or {}
-    similarity = content.get("similarity_fn_name") or "cosine"
-    if similarity not in ("cosine", "dot"):
-        raise ModelError(f"{folder}: similarity {similarity!r} is not supported; known: cosine, dot")
-    document_prompt = prompts.get("document") or prompts.get("passage") or ""
-    return Settings(str(prompts.get("query") or ""), str(document_prompt), similarity)
-
-
-def _optional_json(path: Path) -> dict[str, Any]:
-    return read_json(path) if path.is_file() else {}
+            cut += places[place][-1][1] < len(tokens[place]) or len(query_tokens[query_row]) > self.encoder.query_room
+        scores = self.encoder.cross(query_embeddings[query_rows], embeddings[passage_rows])
+        return DocumentScores(long_documents.aggregate(scores, counts), split=split, cut=cut)

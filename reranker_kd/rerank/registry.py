@@ -1,54 +1,53 @@
-"""Rerankers by name: a folder, a model that an installed package carries, or one of the Hugging Face hub."""
+"""Rerankers by name: a model's folder or name, or a reranker that an installed package registers."""
 
 from __future__ import annotations
 
 import inspect
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
 from reranker_kd.errors import ModelError
-from reranker_kd.models.folder import fetch_from_hub, kind_of
+from reranker_kd.models.folder import kind_of
+from reranker_kd.models.registry import installed_models, local_folder, model_folder
 from reranker_kd.rerank.base import Reranker
 
 ENTRY_POINT_GROUP = "reranker_kd.rerankers"
 """Packages add rerankers under this group: a name, and a callable that takes keywords and returns a Reranker."""
 
+_RERANKER_OF_KIND = {
+    "cross-encoder": "reranker_kd.rerank.cross_encoder:CrossEncoderReranker",
+    "bi-encoder": "reranker_kd.rerank.bi_encoder:BiEncoderReranker",
+    "twin": "reranker_kd.rerank.bi_encoder:BiEncoderReranker",
+    "bert-bilstm": "reranker_kd.rerank.bert_bilstm:BertBiLSTMReranker",
+}
+
 
 def load_reranker(name: str | Path, **keywords: Any) -> Reranker:
     """Return the reranker of a name.
 
-    Looked up in this order: a local folder; a name that an installed package registers under the entry point group
-    ``reranker_kd.rerankers``; a Hugging Face hub id.
+    Looked up in this order: a local folder; a model that an installed package carries (entry point group
+    ``reranker_kd.models``); a reranker that one registers (group ``reranker_kd.rerankers``); a Hugging Face hub id.
 
     :param name: the folder, name or hub id
     :param keywords: what the model documents, such as ``max_length``, ``long_documents``, ``device``
     :raises ModelError: no such model, it cannot be loaded, or it knows no such keyword
     """
-    name = str(name)
-    if Path(name).is_dir():
-        return load_from_folder(Path(name), name=name, **keywords)
-    registered = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
-    if name in registered:
-        return _load_registered(registered[name], keywords)
-    if Path(name).exists():
-        raise ModelError(f"{name}: is a file; name the folder that holds config.json and model.safetensors")
-    return load_from_folder(fetch_from_hub(name), name=name, **keywords)
-
-
-def load_from_folder(folder: Path, *, name: str, **keywords: Any) -> Reranker:
-    """Return the reranker that a folder holds; see :func:`load_reranker`."""
-    # Each pulls in torch and transformers, so neither is imported before it is wanted.
-    if kind_of(folder) == "cross-encoder":
-        from reranker_kd.rerank.cross_encoder import CrossEncoderReranker as Kind
-    else:
-        from reranker_kd.rerank.bi_encoder import BiEncoderReranker as Kind  # type: ignore[assignment]
-    return _call(Kind, name, {"folder": folder, "name": name, **keywords})
+    folder = local_folder(name)
+    if folder is None:
+        for entry in entry_points(group=ENTRY_POINT_GROUP):
+            if entry.name == str(name):
+                return _load_registered(entry, keywords)
+    folder = folder or model_folder(name)
+    # Each pulls in torch and transformers, so none is imported before it is wanted.
+    module, _, reranker = _RERANKER_OF_KIND[kind_of(folder)].partition(":")
+    return _call(getattr(import_module(module), reranker), str(name), {"folder": folder, "name": str(name), **keywords})
 
 
 def registered_names() -> dict[str, str]:
     """Return the names that installed packages register, each with the object that it stands for."""
-    return {entry.name: entry.value for entry in entry_points(group=ENTRY_POINT_GROUP)}
+    return {**installed_models(), **{entry.name: entry.value for entry in entry_points(group=ENTRY_POINT_GROUP)}}
 
 
 def _load_registered(entry: EntryPoint, keywords: dict[str, Any]) -> Reranker:

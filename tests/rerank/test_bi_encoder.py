@@ -13,7 +13,7 @@ from sentence_transformers.sentence_transformer.modules import Dense, Normalize,
 
 from reranker_kd import load_reranker
 from reranker_kd.errors import ModelError
-from reranker_kd.models.sentence_encoder import POOLINGS
+from reranker_kd.models.pooling import POOLINGS
 from reranker_kd.rerank.long_documents import LongDocuments
 
 QUERIES = ["how does heat flow", "what is a shock wave"]

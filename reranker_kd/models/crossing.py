@@ -1,0 +1,90 @@
+"""Crossing layers: from the embeddings of a query and of a document to one score (TwinBERT, section 3.3).
+
+A crossing says in which form embeddings are kept (:meth:`prepare`), how two kept ones score, and what number is held
+against a teacher's logit. All that can be precomputed for a document lies before it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.nn.functional import normalize
+
+
+class DotCrossing(torch.nn.Module):
+    """The inner product, of embeddings as they are."""
+
+    name = "dot"
+    searchable = True
+    """Whether the best documents of a query can be found by inner product, as FAISS does."""
+
+    def prepare(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """Return the form in which embeddings (n, d) are kept and crossed."""
+        return embeddings
+
+    def forward(self, queries: torch.Tensor, documents: torch.Tensor) -> torch.Tensor:
+        """Return the scores (n,) of prepared query and document embeddings, both (n, d), row by row."""
+        return (queries * documents).sum(1)
+
+    def logits(self, scores: torch.Tensor) -> torch.Tensor:
+        """Return what stands for a logit in training, of scores of any shape."""
+        return scores
+
+
+class CosineCrossing(DotCrossing):
+    """The cosine; in training, times a learnt scale plus a learnt bias it is a logit.
+
+    Scale and bias change no order, so a score is the cosine itself: what FAISS gives for the same vectors.
+    """
+
+    name = "cosine"
+
+    def __init__(self, scale: float = 20.0, bias: float = 0.0) -> None:
+        super().__init__()
+        # The logarithm is learnt, so that the scale stays positive.
+        self.log_scale = torch.nn.Parameter(torch.tensor(float(scale)).log())
+        self.bias = torch.nn.Parameter(torch.tensor(float(bias)))
+
+    def prepare(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """Return embeddings (n, d) of length 1."""
+        return normalize(embeddings, dim=1)
+
+    def logits(self, scores: torch.Tensor) -> torch.Tensor:
+        """Return ``scale * cosine + bias``."""
+        return scores * self.log_scale.exp() + self.bias
+
+
+class ResidualCrossing(DotCrossing):
+    """The residual network for the relevance task (TwinBERT, equations 3 to 5).
+
+    The combined embedding is the larger of both in each dimension, ``x = max(q, d)``; a residual ``F(x)`` of two
+    linear layers with a ReLU between them is added to it; a linear layer makes the logit, which is the score.
+
+    :param width: of an embedding
+    """
+
+    name = "residual"
+    searchable = False
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner = torch.nn.Linear(width, width)
+        self.outer = torch.nn.Linear(width, width)
+        self.classify = torch.nn.Linear(width, 1)
+
+    def forward(self, queries: torch.Tensor, documents: torch.Tensor) -> torch.Tensor:
+        """Return the logits (n,) of query and document embeddings, both (n, d), row by row."""
+        combined = torch.maximum(queries, documents)
+        residual = self.outer(torch.relu(self.inner(combined)))
+        return self.classify(residual + combined).squeeze(1)
+
+
+def make_crossing(name: str, width: int) -> DotCrossing:
+    """Return a new crossing layer by its name: cosine, dot or residual.
+
+    :raises ValueError: no such crossing
+    """
+    if name == "residual":
+        return ResidualCrossing(width)
+    if name not in ("cosine", "dot"):
+        raise ValueError(f"no crossing {name!r}; known: cosine, dot, residual")
+    return CosineCrossing() if name == "cosine" else DotCrossing()

@@ -1,0 +1,175 @@
+"""TwinBERT's towers, poolings and crossings; folders that hold them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from make_tiny_models import bert_tokenizer, make_transformer
+from make_tiny_twins import make_tiny_twin, tiny_twin
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+
+from reranker_kd import load_reranker
+from reranker_kd.errors import ModelError
+from reranker_kd.inference.text_encoder import TextEncoder
+from reranker_kd.models.crossing import CosineCrossing, ResidualCrossing
+from reranker_kd.models.pooling import WeightedPooling
+from reranker_kd.models.twin import TwinConfig, load_twin, make_twin, save_twin
+
+QUERIES = ["heat flow", "a shock wave"]
+TEXTS = ["heat flow over a flat plate", "the dog and the cat"]
+
+KINDS = [
+    {"towers": towers, "pooling": pooling, "crossing": crossing}
+    for towers in ("shared", "separate")
+    for pooling in ("cls", "mean", "weighted")
+    for crossing in ("cosine", "dot", "residual")
+]
+
+
+def _name(kind):
+    return "-".join(kind.values())
+
+
+def _embed_by_hand(tower, text):
+    """Pool the vectors of one text's tokens, in numpy."""
+    tokens = bert_tokenizer()(text, return_tensors="pt")
+    with torch.inference_mode():
+        vectors = tower.transformer(**tokens).last_hidden_state[0].numpy()
+    if isinstance(tower.pooling, WeightedPooling):
+        weights = np.exp(vectors @ tower.pooling.weigh.weight[0].detach().numpy() + tower.pooling.weigh.bias.item())
+        return (weights[:, None] * vectors).sum(0) / weights.sum()
+    return vectors[0] if tower.pooling.names == ("cls",) else vectors.mean(0)
+
+
+def _linear(layer, x):
+    return layer.weight.detach().numpy() @ x + layer.bias.detach().numpy()
+
+
+def _cross_by_hand(crossing, query, document):
+    if isinstance(crossing, CosineCrossing):
+        return query @ document / np.linalg.norm(query) / np.linalg.norm(document)
+    if isinstance(crossing, ResidualCrossing):
+        x = np.maximum(query, document)
+        residual = _linear(crossing.outer, np.maximum(_linear(crossing.inner, x), 0))
+        return _linear(crossing.classify, residual + x)[0]
+    return query @ document
+
+
+@pytest.mark.parametrize("architecture", ["bert", "albert"])
+@pytest.mark.parametrize("kind", KINDS, ids=_name)
+def test_scores_equal_the_papers_formulas(tmp_path, architecture, kind):
+    twin = tiny_twin(architecture, **kind)
+    save_twin(twin, bert_tokenizer(), tmp_path / "twin")
+    expected = [
+        _cross_by_hand(twin.crossing, _embed_by_hand(twin.query_tower, q), _embed_by_hand(twin.document_tower, t))
+        for q in QUERIES
+        for t in TEXTS
+    ]
+    scores = load_reranker(tmp_path / "twin").score_pairs([(q, t) for q in QUERIES for t in TEXTS])
+    assert np.std(expected) > 1e-3
+    np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=_name)
+def test_a_folder_gives_back_every_weight(tmp_path, kind):
+    twin = tiny_twin(**kind)
+    save_twin(twin, bert_tokenizer(), tmp_path)
+    again = load_twin(tmp_path)
+    assert again.shared == twin.shared == (kind["towers"] == "shared")
+    assert again.config == twin.config
+    saved, loaded = twin.state_dict(), again.state_dict()
+    assert saved.keys() == loaded.keys()
+    assert all(torch.equal(saved[name], loaded[name]) for name in saved)
+
+
+def test_separate_towers_differ_and_shared_ones_do_not(tmp_path):
+    shared = TextEncoder(make_tiny_twin(tmp_path / "shared"))
+    separate = TextEncoder(make_tiny_twin(tmp_path / "separate", towers="separate"))
+    np.testing.assert_allclose(shared.encode_queries(TEXTS), shared.encode_documents(TEXTS), atol=1e-6)
+    assert np.abs(separate.encode_queries(TEXTS) - separate.encode_documents(TEXTS)).max() > 0.01
+
+
+def test_padding_bears_on_no_embedding(tmp_path):
+    for pooling in ("weighted", "mean", "cls"):
+        encoder = TextEncoder(make_tiny_twin(tmp_path / pooling, pooling=pooling))
+        together = encoder.encode_documents([TEXTS[0], TEXTS[1] * 12])
+        np.testing.assert_allclose(together[:1], encoder.encode_documents(TEXTS[:1]), atol=1e-5)
+
+
+def test_queries_are_cut_shorter_than_documents(tmp_path):
+    encoder = TextEncoder(make_tiny_twin(tmp_path, max_query_length=8, max_document_length=20))
+    words = "heat flow over a flat plate and the dog and the cat".split()
+    np.testing.assert_allclose(
+        encoder.encode_queries([" ".join(words)]), encoder.encode_queries([" ".join(words[:6])]), atol=1e-6
+    )
+    assert (
+        np.abs(encoder.encode_documents([" ".join(words)]) - encoder.encode_documents([" ".join(words[:6])])).max()
+        > 0.01
+    )
+    longer = TextEncoder(tmp_path, max_length=64)
+    assert (longer.max_query_length, longer.max_document_length) == (8, 64)
+
+
+def test_a_sentence_transformers_model_is_the_cosine_twin(tmp_path):
+    transformer = Transformer(str(make_transformer(tmp_path / "encoder")), max_seq_length=40)
+    model = SentenceTransformer(modules=[transformer, Pooling(32), Normalize()], device="cpu")
+    model.save_pretrained(str(tmp_path / "model"))
+    twin = load_twin(tmp_path / "model")
+    assert twin.shared
+    assert twin.crossing.name == "cosine"
+    np.testing.assert_allclose(TextEncoder(tmp_path / "model").encode_queries(TEXTS), model.encode(TEXTS), atol=1e-5)
+
+
+def test_a_sentence_transformers_model_can_be_saved_as_a_twin(tmp_path):
+    transformer = Transformer(str(make_transformer(tmp_path / "encoder")), max_seq_length=40)
+    model = SentenceTransformer(modules=[transformer, Pooling(32), Normalize()], device="cpu")
+    model.save_pretrained(str(tmp_path / "model"))
+    save_twin(load_twin(tmp_path / "model"), bert_tokenizer(), tmp_path / "twin")
+    np.testing.assert_allclose(TextEncoder(tmp_path / "twin").encode_documents(TEXTS), model.encode(TEXTS), atol=1e-5)
+
+
+def test_cosine_logits_are_scaled_cosines():
+    crossing = CosineCrossing(scale=5.0, bias=-1.0)
+    torch.testing.assert_close(crossing.logits(torch.tensor([0.5, -1.0])), torch.tensor([1.5, -6.0]))
+
+
+def _break_config(folder, **changes):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"crossing": "euclid"}, "config.json: crossing: Input should be 'cosine', 'dot' or 'residual'"),
+        ({"pool": "mean"}, "config.json: pool: Extra inputs are not permitted"),
+        ({"pooling": "median"}, "pooling 'median' is not known; known: weighted, cls"),
+        ({"crossing": "residual"}, "heads.safetensors: does not fit config.json: weight crossing"),
+        ({"towers": "separate"}, "query: holds no weights"),
+        ({"max_query_length": 0}, "max_query_length: Input should be greater than or equal to 4"),
+    ],
+)
+def test_broken_folders_are_named(tmp_path, changes, fault):
+    make_tiny_twin(tmp_path)
+    _break_config(tmp_path, **changes)
+    with pytest.raises(ModelError, match=fault) as caught:
+        load_reranker(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_and_broken_heads(tmp_path):
+    make_tiny_twin(tmp_path)
+    (tmp_path / "heads.safetensors").write_bytes(b"nothing")
+    with pytest.raises(ModelError, match=r"heads\.safetensors: cannot be loaded"):
+        load_reranker(tmp_path)
+
+
+def test_towers_of_different_widths():
+    narrow, wide = tiny_twin().query_tower.transformer, tiny_twin().query_tower.transformer
+    wide.config.hidden_size = 48
+    with pytest.raises(ModelError, match="different widths"):
+        make_twin(TwinConfig(towers="separate"), narrow, wide)
