@@ -1,0 +1,250 @@
+"""What a student's scores are held against: a teacher's scores, or human labels.
+
+A loss of :data:`LOSSES` is a pure function of keyword arguments. Every one takes ``student`` and ``mask``, then what
+:func:`targets` names, then what :func:`options` names; it returns a scalar.
+
+- ``student`` and ``teacher``, (q, c): scores of c candidates for each of q queries, on the scale of a logit. For a
+  classifier of two classes that is the difference of its logits: softmax(z)_1 = sigmoid(z_1 - z_0).
+- ``mask``, (q, c), bool: True where a candidate exists. What stands elsewhere, even NaN, bears on neither loss nor
+  gradient.
+- ``labels``, (q, c): human grades, above 0 relevant, NaN where nobody judged.
+
+A loss is the mean over what is valid: candidates, pairs or groups, as it says; of nothing it is 0, with gradient 0.
+bfloat16 and float16 are widened, so that every loss computes in float32 at least. Tensors that do not fit together
+raise :class:`InputError`, and so does an option out of its range.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax, softplus
+
+from reranker_kd.errors import InputError
+
+
+def soft_cross_entropy(student: Tensor, teacher: Tensor, mask: Tensor, *, temperature: float = 1.0) -> Tensor:
+    """Return the binary cross-entropy of sigmoid(s / T) against sigmoid(t / T), times T^2 (Hinton et al. 2015, sec. 2).
+
+    The mean over candidates; least, the teacher's entropy, where the scores are equal. TwinBERT (Lu et al. 2020) and
+    TinyBERT (Jiao et al. 2020, eq. 10) learn so, of two classes. T^2 keeps the gradient's size as T changes.
+    """
+    _check_temperature(temperature)
+    student, teacher = _scores(mask, student=student, teacher=teacher)
+    soft_labels = (teacher / temperature).sigmoid()
+    losses = binary_cross_entropy_with_logits(student / temperature, soft_labels, reduction="none")
+    return masked_mean(losses, mask) * temperature**2
+
+
+def hard_cross_entropy(student: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
+    """Return the binary cross-entropy of sigmoid(s) against human labels: the mean over judged candidates."""
+    student, labels = _scores(mask, student=student, labels=labels)
+    relevant = (labels > 0).to(student.dtype)
+    losses = binary_cross_entropy_with_logits(student, relevant, reduction="none")
+    return masked_mean(losses, mask & ~labels.isnan())
+
+
+def logit_mse(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean squared difference of scores, over candidates (Tang et al. 2019, sec. 3.2).
+
+    So learns BertBiLSTM (Dahlmann and Lancewicki 2021). It is the limit of soft targets at a high temperature, for
+    logits of mean 0 (Hinton et al. 2015, sec. 2.1).
+    """
+    student, teacher = _scores(mask, student=student, teacher=teacher)
+    return masked_mean((student - teacher).square(), mask)
+
+
+def margin_mse(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean of ((s_i - s_j) - (t_i - t_j))^2 over all pairs of a group (Margin-MSE, Hofstätter et al. 2020).
+
+    The paper has a positive and a negative passage for a query: groups of two give its loss. In larger groups every
+    pair counts once, those of two negatives too; groups weigh by their pairs.
+    """
+    student, teacher = _scores(mask, student=student, teacher=teacher)
+    return masked_mean(_differences(student - teacher).square(), _pairs(mask).triu(diagonal=1))
+
+
+def list_mse(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean squared difference of scores from which each group's mean was taken, over candidates.
+
+    Of no paper: :func:`logit_mse` that leaves open where a student's scores lie for a query. In a group of c it is
+    (c - 1) / 2c of :func:`margin_mse`, so that groups weigh by their candidates and not by their pairs. Groups of one
+    are left out.
+    """
+    student, teacher = _scores(mask, student=student, teacher=teacher)
+    counts = mask.sum(1, keepdim=True)
+    differences = student - teacher
+    centred = differences - differences.sum(1, keepdim=True) / counts.clamp(min=1)
+    return masked_mean(centred.square(), mask & (counts > 1))
+
+
+def rank_kl(student: Tensor, teacher: Tensor, mask: Tensor, *, temperature: float = 1.0) -> Tensor:
+    """Return KL(softmax(t / T) || softmax(s / T)) over each group, times T^2: the mean over groups of two or more.
+
+    The distributions are ListNet's top-one probabilities (Cao et al. 2007, sec. 4), which TCT-ColBERT (Lin et al.
+    2020) distils; T^2 as in Hinton et al. 2015, sec. 2.
+    """
+    _check_temperature(temperature)
+    student, teacher = _scores(mask, student=student, teacher=teacher)
+    divergences = masked_kl(student / temperature, teacher / temperature, mask)
+    return masked_mean(divergences, mask.sum(1) > 1) * temperature**2
+
+
+def ranknet(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean of log(1 + exp(s_j - s_i)) over the pairs with t_i > t_j (RankNet, Burges et al. 2005, sec. 3).
+
+    Of the teacher only the order counts, as where RankGPT distils permutations (Sun et al. 2023, sec. 4). Pairs that
+    the teacher ties are left out; groups weigh by their pairs.
+    """
+    student, teacher = _scores(mask, student=student, teacher=teacher)
+    return masked_mean(softplus(-_differences(student)), _pairs(mask) & (_differences(teacher) > 0))
+
+
+def contrastive_kd(
+    student: Tensor,
+    teacher: Tensor | None,
+    labels: Tensor | None,
+    mask: Tensor,
+    *,
+    temperature: float = 1.0,
+    alpha: float = 0.5,
+    scale: float = 1.0,
+) -> Tensor:
+    """Return alpha * soft + (1 - alpha) * hard, where each query meets the documents of the whole batch (q, d).
+
+    *soft* is :func:`rank_kl` at the temperature (in-batch negatives with a teacher: TCT-ColBERTv2, Lin et al. 2021).
+    *hard* is the cross-entropy of softmax(s), at temperature 1, against the documents with labels above 0, in equal
+    shares: the mean over queries that have one (DPR, Karpukhin et al. 2020, eq. 2). All others count as negative,
+    judged or not: clear the mask where a relevant document stands in the batch again, as :func:`in_batch` does.
+
+    :param student: similarities of q queries and d documents
+    :param teacher: scores (q, d); None takes *hard* alone
+    :param labels: grades (q, d); None takes *soft* alone
+    :param mask: documents (q, d) that take part for a query
+    :param alpha: weight of *soft*, 0 to 1, where there are both
+    :param scale: multiplies the similarities: 1 for logits, the likes of 20 for cosines
+    """
+    if not 0 <= alpha <= 1:
+        raise InputError(f"alpha is {alpha}: give a weight from 0 to 1")
+    (student,) = _scores(mask, student=student)
+    logits = student * scale
+    if labels is None:
+        if teacher is None:
+            raise InputError("contrastive_kd has neither teacher nor labels: give one of them or both")
+        return rank_kl(logits, teacher, mask, temperature=temperature)
+    hard = _softmax_cross_entropy(logits, labels, mask)
+    if teacher is None:
+        return hard
+    return alpha * rank_kl(logits, teacher, mask, temperature=temperature) + (1 - alpha) * hard
+
+
+def in_batch(documents: Tensor, labels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Return labels and mask (q, q * c) of each query against the candidates of all queries, for contrastive_kd.
+
+    A document of the query's own group counts there alone: where another group holds it too, it is masked, since it
+    may be relevant. Candidates of other groups are unjudged.
+
+    :param documents: whole numbers (q, c), equal where the document is the same
+    :param labels: grades (q, c)
+    :param mask: candidates (q, c)
+    """
+    _check(mask, documents=documents, labels=labels)
+    queries, candidates = mask.shape
+    own = torch.eye(queries, dtype=torch.bool, device=mask.device).repeat_interleave(candidates, dim=1)
+    in_own_group = ((documents[:, :, None] == documents.flatten()) & mask[:, :, None]).any(1)
+    return labels.flatten().where(own, torch.nan), mask.flatten() & (own | ~in_own_group)
+
+
+LOSSES: dict[str, Callable[..., Tensor]] = {
+    "soft_cross_entropy": soft_cross_entropy,
+    "hard_cross_entropy": hard_cross_entropy,
+    "logit_mse": logit_mse,
+    "margin_mse": margin_mse,
+    "list_mse": list_mse,
+    "rank_kl": rank_kl,
+    "ranknet": ranknet,
+    "contrastive_kd": contrastive_kd,
+}
+"""The losses of scores by name. The last takes the batch's documents, (q, d), for a query's candidates."""
+
+
+def targets(name: str) -> tuple[str, ...]:
+    """Return what a loss of :data:`LOSSES` is held against: ``teacher``, ``labels`` or both."""
+    parameters = inspect.signature(LOSSES[name]).parameters
+    return tuple(target for target in ("teacher", "labels") if target in parameters)
+
+
+def options(name: str) -> dict[str, Any]:
+    """Return the options of a loss of :data:`LOSSES` with their defaults."""
+    parameters = inspect.signature(LOSSES[name]).parameters.values()
+    return {parameter.name: parameter.default for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+
+
+def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
+    """Return the mean of the values where ``valid``, of the same shape, is True; 0 where it never is."""
+    return values.masked_fill(~valid, 0.0).sum() / valid.sum().clamp(min=1)
+
+
+def masked_kl(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """Return KL(softmax(teacher) || softmax(student)) over the last dimension's places where ``mask`` is True.
+
+    :param student: finite logits (..., k)
+    :param teacher: finite logits (..., k)
+    :param mask: bool, broadcast to (..., k); 0 where it leaves no place
+    :return: (...)
+    """
+    theirs, ours = _log_softmax(teacher, mask), _log_softmax(student, mask)
+    return (theirs.exp() * (theirs - ours)).sum(-1)
+
+
+def at_least_float32(values: Tensor) -> Tensor:
+    """Return the values in float32, or as they are where that is wider."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def _log_softmax(values: Tensor, mask: Tensor) -> Tensor:
+    # The lowest finite number, as -inf makes NaN of a row without a place. What is left out reads 0.
+    lowest = torch.finfo(values.dtype).min
+    return log_softmax(values.masked_fill(~mask, lowest), dim=-1).masked_fill(~mask, 0.0)
+
+
+def _softmax_cross_entropy(student: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
+    student, labels = _scores(mask, student=student, labels=labels)
+    positive = labels > 0
+    counts = positive.sum(1)
+    shares = positive / counts.clamp(min=1)[:, None]
+    return masked_mean(-(shares * _log_softmax(student, mask)).sum(1), counts > 0)
+
+
+def _differences(values: Tensor) -> Tensor:
+    # (q, c, c): at i, j the value of i less that of j.
+    return values[:, :, None] - values[:, None, :]
+
+
+def _pairs(mask: Tensor) -> Tensor:
+    return mask[:, :, None] & mask[:, None, :]
+
+
+def _scores(mask: Tensor, **given: Tensor) -> tuple[Tensor, ...]:
+    # Filled before anything is computed: a gradient that passes through a NaN is NaN, even times 0.
+    _check(mask, **given)
+    return tuple(at_least_float32(values.masked_fill(~mask, 0)) for values in given.values())
+
+
+def _check(mask: Tensor, **given: Tensor) -> None:
+    if mask.dtype != torch.bool or mask.ndim != 2:
+        raise InputError(f"mask is {mask.dtype} of shape {tuple(mask.shape)}: give torch.bool of (queries, candidates)")
+    for name, values in given.items():
+        if values.shape != mask.shape:
+            raise InputError(
+                f"{name} has shape {tuple(values.shape)}, the mask {tuple(mask.shape)}: give both (queries, candidates)"
+            )
+
+
+def _check_temperature(temperature: float) -> None:
+    if not temperature > 0:
+        raise InputError(f"temperature is {temperature}: give a number above 0")
