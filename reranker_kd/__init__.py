@@ -14,18 +14,29 @@ if TYPE_CHECKING:
     from reranker_kd.rerank.base import Reranker
     from reranker_kd.rerank.registry import load_reranker
     from reranker_kd.rerank.searcher import RerankedSearcher
+    from reranker_kd.retrieve.dense.query_encoder import QueryEncoder
     from reranker_kd.types import Candidate, Query, Ranking
 
 _HOME_OF = {
     "Candidate": "reranker_kd.types",
     "Query": "reranker_kd.types",
+    "QueryEncoder": "reranker_kd.retrieve.dense.query_encoder",
     "Ranking": "reranker_kd.types",
     "Reranker": "reranker_kd.rerank.base",
     "RerankedSearcher": "reranker_kd.rerank.searcher",
     "load_reranker": "reranker_kd.rerank.registry",
 }
 
-__all__ = ["Candidate", "Query", "Ranking", "RerankedSearcher", "Reranker", "__version__", "load_reranker"]
+__all__ = [
+    "Candidate",
+    "Query",
+    "QueryEncoder",
+    "Ranking",
+    "RerankedSearcher",
+    "Reranker",
+    "__version__",
+    "load_reranker",
+]
 
 
 def __getattr__(name: str) -> Any:

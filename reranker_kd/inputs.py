@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from reranker_kd.formats.qrels import read_qrels
 from reranker_kd.formats.runs import line_of_candidate
 from reranker_kd.formats.topics import read_topics
 from reranker_kd.rerank.run import TextSource
-from reranker_kd.types import Qrels, Run, Topics
+from reranker_kd.types import Qrels, Topics
 
 if TYPE_CHECKING:
     from reranker_kd.retrieve.lucene import LuceneIndex
@@ -52,10 +53,10 @@ def texts_of_index(index: LuceneIndex, *, threads: int = 1) -> TextSource:
     return lambda docids: index.texts(docids, threads=threads)
 
 
-def texts_of_collection(collection: str | Path, candidates: Run, depth: int) -> TextSource:
-    """Return a source that holds the texts of the first ``depth`` candidates, out of one pass over a collection."""
-    texts = read_texts(collection, {d for documents in candidates.values() for d in list(documents)[:depth]})
-    return lambda docids: {docid: texts[docid] for docid in docids if docid in texts}
+def texts_of_collection(collection: str | Path, docids: Collection[str]) -> TextSource:
+    """Return a source that holds the texts of these documents, out of one pass over a collection when first asked."""
+    texts = cache(lambda: read_texts(collection, docids))
+    return lambda asked: {docid: texts()[docid] for docid in asked if docid in texts()}
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from reranker_kd.provenance import file_record
 from reranker_kd.recipe import Recipe, Reranking, run_name
 from reranker_kd.report.tables import EvaluatedRun, evaluation_json, evaluation_tsv
 from reranker_kd.rerank.registry import load_reranker
-from reranker_kd.rerank.run import TextSource, check_topics
+from reranker_kd.rerank.run import TextSource, check_topics, docids_within
 from reranker_kd.stages import RunOutput, model_keywords, rerank_and_write, retrieve, write_retrieved
 from reranker_kd.types import Run, Topics
 
@@ -146,7 +146,7 @@ def _texts(recipe: Recipe, index: LuceneIndex | None, run: Run, depth: int) -> T
     if index is not None:
         return texts_of_index(index, threads=recipe.retrieve.threads)
     assert recipe.collection is not None
-    return texts_of_collection(recipe.collection, run, depth)
+    return texts_of_collection(recipe.collection, docids_within(run, depth))
 
 
 def _rerank(

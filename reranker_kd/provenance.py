@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import reranker_kd
+from reranker_kd.errors import InputError
 from reranker_kd.formats.files import atomic_writer, sha256_of_file
 
 _PACKAGES = (
@@ -51,6 +52,21 @@ def write_provenance(artefact: str | Path, record: dict[str, Any]) -> None:
     with atomic_writer(provenance_path(artefact)) as stream:
         json.dump(document, stream, indent=2, ensure_ascii=False)
         stream.write("\n")
+
+
+def read_provenance(artefact: str | Path) -> dict[str, Any] | None:
+    """Return what :func:`write_provenance` wrote beside an artefact, or None where nothing lies there.
+
+    :raises InputError: it cannot be read as JSON
+    """
+    path = provenance_path(artefact)
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as JSON: {error}; remove it, or make {artefact} again") from None
+    return document if isinstance(document, dict) else None
 
 
 def software() -> dict[str, Any]:

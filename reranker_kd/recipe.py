@@ -38,6 +38,7 @@ class Reranking(_Section):
     """One reranked run; names and defaults are those of ``reranker-kd rerank``."""
 
     model: str
+    embeddings: str | None = None
     name: str | None = Field(default=None, pattern=r"^[\w.+-]+$")
     depth: int = Field(default=100, ge=1)
     max_length: int | None = Field(default=None, ge=1)
@@ -98,6 +99,19 @@ def read_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
     :raises RecipeError: no such file, broken YAML, an unknown key or a wrong value, named by its key
     """
     path = Path(path)
+    content = read_yaml(path, changes)
+    beside(path.parent, content, ("topics", "qrels", "index", "collection", "candidates"))
+    for reranking in content.get("rerank") or ():
+        if isinstance(reranking, dict):
+            beside(path.parent, reranking, ("embeddings",))
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise RecipeError(f"{path}: {first_fault(error)}") from None
+
+
+def read_yaml(path: Path, changes: Sequence[str]) -> dict[str, Any]:
+    """Return the keys and values of a recipe's file, variables replaced and changes made; see :func:`read_recipe`."""
     try:
         content = yaml.safe_load(_with_variables(path.read_text(encoding="utf-8"), path))
     except OSError as error:
@@ -108,13 +122,14 @@ def read_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f"{path}: expected keys and values, such as topics: topics.tsv")
     for change in changes:
         _apply(content, change)
-    for key in ("topics", "qrels", "index", "collection", "candidates"):
-        if isinstance(content.get(key), str) and (path.parent / content[key]).exists():
-            content[key] = str(path.parent / content[key])
-    try:
-        return Recipe.model_validate(content)
-    except ValidationError as error:
-        raise RecipeError(f"{path}: {_first_fault(error)}") from None
+    return content
+
+
+def beside(folder: Path, section: dict[str, Any], keys: Sequence[str]) -> None:
+    """Replace in a section the names of what lies beside the recipe by its path."""
+    for key in keys:
+        if isinstance(section.get(key), str) and (folder / section[key]).exists():
+            section[key] = str(folder / section[key])
 
 
 def _with_variables(text: str, path: Path) -> str:
@@ -144,7 +159,8 @@ def _apply(content: dict[str, Any], change: str) -> None:
         raise RecipeError(f"--set {change}: the recipe has no place {key}") from None
 
 
-def _first_fault(error: ValidationError) -> str:
+def first_fault(error: ValidationError) -> str:
+    """Return the first fault of a recipe, by its key, and how many more there are."""
     fault = error.errors()[0]
     key = ".".join(map(str, fault["loc"]))
     said = fault["msg"].removeprefix("Value error, ")

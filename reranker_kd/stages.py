@@ -16,7 +16,9 @@ from reranker_kd.rerank.run import RerankedRun, TextSource, pair_count, rerank_r
 from reranker_kd.types import Run, Topics
 
 if TYPE_CHECKING:
+    from reranker_kd.inference.text_encoder import TextEncoder
     from reranker_kd.rerank.base import Reranker
+    from reranker_kd.retrieve.dense.embedding_index import EmbeddingIndex
     from reranker_kd.retrieve.lucene import LuceneIndex, SearchSettings
 
 
@@ -162,6 +164,39 @@ def rerank_and_write(
     return reranked, seconds
 
 
+def search_and_write(
+    index: EmbeddingIndex,
+    encoder: TextEncoder,
+    topics: Topics,
+    output: RunOutput,
+    *,
+    topics_name: str,
+    batch_size: int = 256,
+    quiet: bool = False,
+) -> tuple[Run, float]:
+    """Search embeddings, write the run and its provenance; return the run and the seconds of searching."""
+    from reranker_kd.retrieve.dense.search import search_topics
+
+    start = time.perf_counter()
+    with progress_bar("searching", len(topics), "topics", quiet=quiet) as bar:
+        run = search_topics(index, encoder, topics, hits=output.hits, batch_size=batch_size, on_progress=bar.advance)
+    seconds = time.perf_counter() - start
+    output.write(run, tag_of(encoder.name))
+    write_provenance(
+        output.path,
+        {
+            "stage": "search",
+            "topics": topics_name,
+            "index": index.describe(),
+            "model": encoder.describe(),
+            "parameters": {"hits": output.hits},
+            "counts": {"topics": len(run), "documents": sum(map(len, run.values()))},
+            "seconds": {"search": round(seconds, 3)},
+        },
+    )
+    return run, seconds
+
+
 def tag_of(model: str) -> str:
     """Return one word out of a model's name or folder, as a tag or a file's name wants it."""
     return "-".join(Path(model).name.split()) or "reranked"
@@ -178,6 +213,13 @@ def model_keywords(options: Mapping[str, Any]) -> dict[str, Any]:
         passage_stride=options["passage_stride"],
         top_k=options["top_passages"],
     )
-    names = ("max_length", "batch_tokens", "device", "precision")
-    asked = {name: options[name] for name in names if options.get(name) is not None}
+    asked = encoder_keywords(options)
+    if options.get("embeddings") is not None:
+        asked["embeddings"] = options["embeddings"]
     return asked if long_documents == LongDocuments() else {"long_documents": long_documents, **asked}
+
+
+def encoder_keywords(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was asked of a network (its input's length, batches, device, precision) by the options."""
+    names = ("max_length", "batch_tokens", "device", "precision")
+    return {name: options[name] for name in names if options.get(name) is not None}

@@ -24,17 +24,18 @@ MAY_IMPORT = {
     "evaluate": "",
     "models": "",
     "inference": "models",
-    "distill": "formats provenance models inference rerank evaluate report",
+    "distill": "formats recipe provenance models inference retrieve rerank evaluate report inputs",
     "recipe": "",
     "provenance": "formats",
     "report": "evaluate",
     "retrieve": "formats provenance models inference",
-    "rerank": "formats models inference",
+    "rerank": "formats models inference retrieve",
     "resources": "formats models",
     "inputs": "formats retrieve rerank",
-    "stages": "formats provenance report retrieve rerank",
+    "stages": "formats provenance inference report retrieve rerank",
     "pipeline": "formats evaluate recipe provenance report retrieve rerank inputs stages",
-    "cli": "formats evaluate recipe provenance report retrieve rerank resources inputs stages pipeline",
+    "cli": "distill evaluate formats inference inputs pipeline provenance recipe report rerank resources retrieve "
+    "stages",
     "__main__": "cli",
 }
 GROUND = frozenset({"errors", "types"})

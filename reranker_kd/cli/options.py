@@ -67,6 +67,18 @@ output_options = _together(
     ),
 )
 
+model_options = _together(
+    click.option("--max-length", type=int, help="Tokens of an input.  [default: the model's limit]"),
+    click.option("--batch-tokens", type=click.IntRange(min=1), help="Tokens of a batch, padding included."),
+    click.option("--device", help="torch device, such as cpu or cuda:1.  [default: a GPU where there is one]"),
+    click.option(
+        "--precision",
+        type=click.Choice(["float32", "bfloat16", "auto"]),
+        help="Precision of the network; auto takes bfloat16 where the device computes in it.  [default: float32; of "
+        "encode: auto]",
+    ),
+)
+
 quiet_option = click.option("--quiet", is_flag=True, help="Show no progress.")
 
 

@@ -6,9 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reranker_kd.cli.options import output_options, quiet_option, search_options, search_settings, topics_options
+from reranker_kd.cli.options import (
+    model_options,
+    output_options,
+    quiet_option,
+    search_options,
+    search_settings,
+    topics_options,
+)
 
 if TYPE_CHECKING:
+    from reranker_kd.rerank.base import Reranker
+    from reranker_kd.rerank.run import TextSource
     from reranker_kd.types import Run, Topics
 
 
@@ -26,6 +35,11 @@ if TYPE_CHECKING:
     help="Reranker: a folder, a name that reranker-kd models lists, or a hub id. Repeatable.",
 )
 @click.option(
+    "--embeddings",
+    metavar="DIR",
+    help="Precomputed embeddings of the documents, by reranker-kd encode or Pyserini: no text is read or encoded.",
+)
+@click.option(
     "--output",
     required=True,
     metavar="RUN",
@@ -41,7 +55,7 @@ if TYPE_CHECKING:
 @output_options
 @quiet_option
 @click.option("--tag", help="Run tag.  [default: the model's name]")
-@click.option("--max-length", type=int, help="Tokens of an input.  [default: the model's limit]")
+@model_options
 @click.option(
     "--long-documents",
     type=click.Choice(["maxp", "firstp", "meanp", "topk"]),
@@ -52,13 +66,6 @@ if TYPE_CHECKING:
 @click.option("--passage-length", type=click.IntRange(min=1), help="Tokens of a passage.  [default: what fits]")
 @click.option("--passage-stride", type=click.IntRange(min=1), help="Tokens between passages.  [default: half of it]")
 @click.option("--top-passages", type=click.IntRange(min=1), default=3, show_default=True, help="Passages; with topk.")
-@click.option("--batch-tokens", type=click.IntRange(min=1), help="Tokens of a batch, padding included.")
-@click.option("--device", help="torch device, such as cpu or cuda:1.  [default: a GPU where there is one]")
-@click.option(
-    "--precision",
-    type=click.Choice(["float32", "bfloat16", "auto"]),
-    help="Precision of the network; auto takes bfloat16 where the device computes in it.  [default: float32]",
-)
 @search_options
 def rerank(
     candidates: str | None,
@@ -77,8 +84,10 @@ def rerank(
     Candidates come from a run file, or straight from an index by BM25 and its relatives. Documents below --depth
     keep their order after the reranked ones.
     """
-    if (index is None) == (collection is None):
+    if index is not None and collection is not None:
         raise click.UsageError("give the texts by --index or by --collection, one of the two")
+    if index is None and collection is None and options["embeddings"] is None:
+        raise click.UsageError("give the texts by --index or by --collection, or the documents' --embeddings")
     if candidates is None and index is None:
         raise click.UsageError("give the candidates by --candidates, or an --index to retrieve them from")
     outputs = _outputs(output, models)
@@ -89,14 +98,15 @@ def rerank(
 
     queries = load_topics(topics, topics_format)
     with faults_named_in(candidates):
-        run, texts, record = _candidates(candidates, queries, index, collection, depth, options)
+        run, record = _candidates(candidates, queries, index, depth, options)
         record |= {"topics": topics, "texts": index or collection}
         for model, path in outputs.items():
+            reranker = load_reranker(model, **stages.model_keywords(options))
             reranked, seconds = stages.rerank_and_write(
                 run,
                 queries,
-                texts,
-                load_reranker(model, **stages.model_keywords(options)),
+                _texts(reranker, run, depth, index, collection, options),
+                reranker,
                 stages.RunOutput(path, tag, options["output_format"], options["hits"]),
                 name=stages.tag_of(model),
                 depth=depth,
@@ -122,33 +132,21 @@ def _outputs(output: str, models: tuple[str, ...]) -> dict[str, str]:
 
 
 def _candidates(
-    candidates: str | None,
-    queries: Topics,
-    index: str | None,
-    collection: str | None,
-    depth: int,
-    options: dict[str, Any],
-) -> tuple[Run, Any, dict[str, Any]]:
+    candidates: str | None, queries: Topics, index: str | None, depth: int, options: dict[str, Any]
+) -> tuple[Run, dict[str, Any]]:
     from reranker_kd import stages
     from reranker_kd.formats.runs import read_run
-    from reranker_kd.inputs import texts_of_collection, texts_of_index
     from reranker_kd.provenance import file_record
     from reranker_kd.rerank.run import check_topics
 
     if candidates is not None:
         run = read_run(candidates)
         check_topics(run, queries)
-        record = {"candidates": file_record(candidates)}
-        if collection is not None:
-            return run, texts_of_collection(collection, run, depth), record
+        return run, {"candidates": file_record(candidates)}
     from reranker_kd.retrieve.lucene import LuceneIndex
 
-    lucene = LuceneIndex(index or "")
-    texts = texts_of_index(lucene, threads=options["threads"])
-    if candidates is not None:
-        return run, texts, record
     retrieved = stages.retrieve(
-        lucene,
+        LuceneIndex(index or ""),
         queries,
         search_settings(options),
         hits=max(options["hits"], depth),
@@ -156,4 +154,30 @@ def _candidates(
         batch_size=options["batch_size"],
         quiet=options["quiet"],
     )
-    return retrieved.run, texts, {"candidates": retrieved.record}
+    return retrieved.run, {"candidates": retrieved.record}
+
+
+def _texts(
+    reranker: Reranker, run: Run, depth: int, index: str | None, collection: str | None, options: dict[str, Any]
+) -> TextSource:
+    from reranker_kd.errors import InputError
+    from reranker_kd.inputs import texts_of_collection, texts_of_index
+    from reranker_kd.rerank.run import docids_within
+
+    docids = docids_within(run, depth)
+    wanted = sorted(reranker.texts_wanted(docids))
+    if options["embeddings"] is not None and wanted:
+        lacking = f"{len(wanted)} of {len(docids)} documents have no embedding there ({', '.join(wanted[:3])}"
+        lacking += ", ...)" if len(wanted) > 3 else ")"
+        if index is None and collection is None:
+            raise InputError(
+                f"{options['embeddings']}: {lacking}: give their texts by --collection or --index, or encode them too"
+            )
+        click.echo(f"{options['embeddings']}: {lacking}: encoding them now", err=True)
+    if not wanted:
+        return lambda _: {}
+    if collection is not None:
+        return texts_of_collection(collection, wanted)
+    from reranker_kd.retrieve.lucene import LuceneIndex
+
+    return texts_of_index(LuceneIndex(index or ""), threads=options["threads"])

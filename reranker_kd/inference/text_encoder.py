@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from reranker_kd.errors import InputError
+from reranker_kd.errors import ModelError
 from reranker_kd.inference.pair_tokenizer import PairTokenizer, TokenIds
 from reranker_kd.inference.torch_runner import DEFAULT_BATCH_TOKENS, TorchRunner
-from reranker_kd.models.folder import content_hash
+from reranker_kd.models.folder import content_hash, kind_of
 from reranker_kd.models.loading import checked_length, load_tokenizer, longest_input
+from reranker_kd.models.registry import model_folder
 from reranker_kd.models.twin import load_twin
 from reranker_kd.types import FloatArray
 
@@ -125,14 +126,15 @@ class TextEncoder:
         return self.embed_documents(self.document_tokens(texts))
 
     def cross(self, queries: FloatArray, documents: FloatArray) -> FloatArray:
-        """Return the scores (n,) of embeddings, both (n, d), row by row."""
-        if queries.shape != documents.shape:
-            raise InputError(f"{self.name}: cannot cross embeddings of shapes {queries.shape} and {documents.shape}")
+        """Return the scores (n,) of embeddings row by row: documents (n, d), queries (n, d) or one for all, (d,)."""
+        if self._crossing.searchable and queries.ndim == 1:
+            return documents @ queries
+        queries = np.broadcast_to(queries, documents.shape)
         scores = np.empty(len(queries), dtype=np.float32)
         with torch.inference_mode():
             for start in range(0, len(queries), _PAIRS_A_CROSSING):
                 rows = slice(start, start + _PAIRS_A_CROSSING)
-                both = [torch.from_numpy(side[rows]).to(self._query_runner.device) for side in (queries, documents)]
+                both = [torch.tensor(side[rows]).to(self._query_runner.device) for side in (queries, documents)]
                 scores[rows] = self._crossing(*both).cpu().numpy()
         return scores
 
@@ -144,7 +146,7 @@ class TextEncoder:
             "crossing": self.crossing,
             "dimension": self.dimension,
             "max_query_length": self.max_query_length,
-            "max_document_length": self.max_document_length,
+            "max_length": self.max_document_length,
             "precision": str(self._query_runner.precision).removeprefix("torch."),
             "device": str(self._query_runner.device),
         }
@@ -157,6 +159,20 @@ class TextEncoder:
         embeddings = runner.run([self.tokenizer.single(ids[:room]) for ids in tokens], on_progress)
         with torch.inference_mode():
             return self._crossing.prepare(torch.from_numpy(embeddings)).numpy()
+
+
+def load_encoder(name: str | Path, **keywords: Any) -> TextEncoder:
+    """Return the encoder of a model that is named as :func:`reranker_kd.load_reranker` takes it.
+
+    :raises ModelError: no such model, or one that does not encode texts apart
+    """
+    folder = model_folder(name)
+    if kind_of(folder) not in ("bi-encoder", "twin"):
+        raise ModelError(
+            f"{name}: is a {kind_of(folder)}, which scores query and document together and has no embeddings: name a "
+            "twin or a sentence-transformers bi-encoder"
+        )
+    return TextEncoder(folder, name=str(name), **keywords)
 
 
 def _shorter(asked: int | None, own: int | None) -> int | None:

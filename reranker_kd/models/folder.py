@@ -73,12 +73,14 @@ def check_weights(folder: Path) -> None:
 def content_hash(folder: Path) -> str:
     """Return the SHA-256 over the names and contents of a model's files, in hexadecimal.
 
-    Model cards and hidden files do not count: they change no score.
+    Model cards, the report of a distillation and hidden files do not count: they change no score.
     """
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
-        if not path.is_file() or path.suffix == ".md" or any(part.startswith(".") for part in relative.parts):
+        if not path.is_file() or path.suffix == ".md" or relative.parts[0] == "report":
+            continue
+        if any(part.startswith(".") for part in relative.parts):
             continue
         with path.open("rb") as stream:
             content = hashlib.file_digest(stream, "sha256").hexdigest()

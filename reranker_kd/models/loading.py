@@ -23,7 +23,7 @@ def load_transformer(auto_class: Any, folder: Path, *, may_lack: tuple[str, ...]
     :raises ModelError: no weights, broken weights, weights that do not fit, or some that are missing
     """
     check_weights(folder)
-    with _quiet_transformers():
+    with quiet_transformers():
         try:
             network, report = auto_class.from_pretrained(
                 folder,
@@ -52,7 +52,7 @@ def load_tokenizer(folder: Path) -> Any:
     if not any((folder / name).is_file() for name in _VOCABULARIES):
         # Without one, transformers makes up an empty tokenizer that knows no word.
         raise ModelError(f"{folder}: holds no tokenizer: save it beside the model, with save_pretrained")
-    with _quiet_transformers():
+    with quiet_transformers():
         try:
             return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except Exception as error:
@@ -116,7 +116,8 @@ _OFFSET_POSITIONS = frozenset(
 
 
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
+    """Keep transformers' log lines, bars and warnings off the terminal within the block."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from reranker_kd.errors import ModelError
 from reranker_kd.models.crossing import CosineCrossing, DotCrossing, make_crossing
 from reranker_kd.models.folder import read_json
+from reranker_kd.models.loading import quiet_transformers
 from reranker_kd.models.pooling import POOLINGS, FixedPooling, WeightedPooling
 from reranker_kd.models.sentence_encoder import (
     Normalize,
@@ -125,9 +126,10 @@ def save_twin(twin: Twin, tokenizer: Any, folder: Path) -> None:
     if any(len(tower.layers) for tower in (twin.query_tower, twin.document_tower)):
         raise ModelError("layers after the pooling are not part of a twin's folder")
     folder.mkdir(parents=True, exist_ok=True)
-    for name, tower in _towers_by_name(twin):
-        tower.transformer.save_pretrained(folder / name)  # type: ignore[operator]
-    tokenizer.save_pretrained(folder)
+    with quiet_transformers():
+        for name, tower in _towers_by_name(twin):
+            tower.transformer.save_pretrained(folder / name)  # type: ignore[operator]
+        tokenizer.save_pretrained(folder)
     save_file(_heads(twin), folder / HEADS)
     (folder / "config.json").write_text(twin.config.model_dump_json(indent=2) + "\n", encoding="utf-8")
 

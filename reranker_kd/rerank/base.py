@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
@@ -15,6 +15,9 @@ from reranker_kd.types import Candidate, FloatArray, Query, Ranking, rank_order
 
 Pair = tuple[str, str]
 """A query's text and a document's text."""
+
+Request = tuple[Query, Sequence[Candidate]]
+"""A query and its candidates."""
 
 Progress = Callable[[float], None]
 """Called with the number of pairs that were finished since the last call, as a share where one is under way."""
@@ -73,6 +76,19 @@ class Reranker(ABC):
             on_progress(len(batch))
         return DocumentScores(np.concatenate(scores))
 
+    def texts_wanted(self, docids: Collection[str]) -> Collection[str]:
+        """Return those of the documents whose texts are needed; all, unless a reranker has them in another form."""
+        return docids
+
+    def score_candidates(self, requests: Sequence[Request], on_progress: Progress = no_progress) -> DocumentScores:
+        """Score the candidates of several queries, one after the other, by their texts.
+
+        Overridden by rerankers that know documents by their docids.
+
+        :raises CandidateError: a candidate without text, or an empty query
+        """
+        return self.score_documents([pair for request in requests for pair in _pairs_of(*request)], on_progress)
+
     def describe(self) -> dict[str, Any]:
         """Return what identifies this reranker in a provenance file, as JSON values."""
         return {"class": f"{type(self).__module__}.{type(self).__qualname__}"}
@@ -90,28 +106,35 @@ class Reranker(ABC):
 
     def rerank_batch(
         self,
-        requests: Sequence[tuple[Query, Sequence[Candidate]]],
+        requests: Sequence[Request],
         *,
         depth: int | None = None,
         on_progress: Progress = no_progress,
     ) -> RerankedBatch:
         """Rerank the candidates of several queries, their pairs pooled; see :meth:`rerank`."""
         heads = [candidates[:depth] for _, candidates in requests]
-        pairs = list(chain.from_iterable(map(_pairs_of, (query for query, _ in requests), heads)))
-        scored = self.score_documents(pairs, on_progress)
-        scores = _checked(scored.scores, len(pairs), self)
+        pairs = sum(map(len, heads))
+        scored = self.score_candidates(
+            [(query, head) for (query, _), head in zip(requests, heads, strict=True)], on_progress
+        )
+        scores = _checked(scored.scores, pairs, self)
         rankings = []
         start = 0
         for (query, candidates), head in zip(requests, heads, strict=True):
             tail = candidates[len(head) :]
             rankings.append(_ranking(query, head, scores[start : start + len(head)], tail))
             start += len(head)
-        return RerankedBatch(tuple(rankings), len(pairs), scored.split, scored.cut)
+        return RerankedBatch(tuple(rankings), pairs, scored.split, scored.cut)
+
+
+def check_query(query: Query) -> None:
+    """Raise :class:`CandidateError` where a query has no text."""
+    if not query.text.strip():
+        raise CandidateError(query.qid, None, "its text is empty: give it one, or leave the query out")
 
 
 def _pairs_of(query: Query, candidates: Sequence[Candidate]) -> list[Pair]:
-    if not query.text.strip():
-        raise CandidateError(query.qid, None, "its text is empty: give it one, or leave the query out")
+    check_query(query)
     pairs = []
     for candidate in candidates:
         if candidate.text is None:

@@ -41,7 +41,15 @@ def load_reranker(name: str | Path, **keywords: Any) -> Reranker:
                 return _load_registered(entry, keywords)
     folder = folder or model_folder(name)
     # Each pulls in torch and transformers, so none is imported before it is wanted.
-    module, _, reranker = _RERANKER_OF_KIND[kind_of(folder)].partition(":")
+    kind = kind_of(folder)
+    place = _RERANKER_OF_KIND[kind]
+    if keywords.get("embeddings") is not None:
+        if place != _RERANKER_OF_KIND["bi-encoder"]:
+            raise ModelError(
+                f"{name}: is a {kind}, which scores query and document together: only bi-encoders have embeddings"
+            )
+        place = "reranker_kd.rerank.embeddings:EmbeddingReranker"
+    module, _, reranker = place.partition(":")
     return _call(getattr(import_module(module), reranker), str(name), {"folder": folder, "name": str(name), **keywords})
 
 

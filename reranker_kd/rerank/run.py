@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from reranker_kd.errors import CandidateError
 from reranker_kd.rerank.base import Progress, RerankedBatch, Reranker, no_progress
@@ -54,6 +55,11 @@ def rerank_run(
     return RerankedRun(run, pairs, split, cut)
 
 
+def docids_within(candidates: Run, depth: int) -> set[str]:
+    """Return the distinct documents among the first ``depth`` candidates of all queries."""
+    return {docid for documents in candidates.values() for docid in islice(documents, depth)}
+
+
 def pair_count(candidates: Run, depth: int) -> int:
     """Return how many pairs :func:`rerank_run` will score."""
     return sum(min(depth, len(documents)) for documents in candidates.values())
@@ -80,18 +86,20 @@ def _pools(candidates: Run, depth: int) -> Iterator[Run]:
 def _rerank_pool(
     pool: Run, topics: Topics, texts: TextSource, reranker: Reranker, depth: int, on_progress: Progress
 ) -> RerankedBatch:
-    found = texts(dict.fromkeys(docid for documents in pool.values() for docid in list(documents)[:depth]))
+    asked = dict.fromkeys(docid for documents in pool.values() for docid in list(documents)[:depth])
+    wanted = frozenset(reranker.texts_wanted(asked))
+    found = texts([docid for docid in asked if docid in wanted]) if wanted else {}
     requests = []
     for qid, documents in pool.items():
         listed = []
         for place, (docid, score) in enumerate(documents.items()):
-            if place < depth and docid not in found:
+            if place < depth and docid in wanted and docid not in found:
                 raise CandidateError(
                     qid,
                     docid,
                     f"document {docid!r} is not in the index or collection of the texts: name the one that the run was "
                     "made over",
                 )
-            listed.append(Candidate(docid, score, found[docid] if place < depth else None))
+            listed.append(Candidate(docid, score, found.get(docid) if place < depth else None))
         requests.append((Query(qid, topics[qid]), listed))
     return reranker.rerank_batch(requests, depth=depth, on_progress=on_progress)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from make_tiny_models import make_cross_encoder
+from make_tiny_students import make_bert_bilstm
+from make_tiny_twins import make_tiny_twin
 
 from reranker_kd import Reranker, load_reranker
 from reranker_kd.errors import CandidateError, ModelError
@@ -15,14 +17,22 @@ TEXTS = ["heat flow over a flat plate", "the dog and the cat", "shock wave " * 4
 
 
 def _kinds() -> list[str]:
-    return [*registered_names(), "bert", "distilbert", "roberta"]
+    return [*registered_names(), "bert", "distilbert", "roberta", "twin", "residual-twin", "bert-bilstm"]
 
 
 @pytest.fixture(scope="module", params=_kinds())
 def reranker(request, tmp_path_factory) -> Reranker:
     if request.param in registered_names():
         return load_reranker(request.param)
-    return load_reranker(make_cross_encoder(tmp_path_factory.mktemp("models") / request.param, request.param))
+    folder = tmp_path_factory.mktemp("models") / request.param
+    match request.param:
+        case "twin":
+            return load_reranker(make_tiny_twin(folder))
+        case "residual-twin":
+            return load_reranker(make_tiny_twin(folder, towers="separate", pooling="weighted", crossing="residual"))
+        case "bert-bilstm":
+            return load_reranker(make_bert_bilstm(folder))
+    return load_reranker(make_cross_encoder(folder, request.param))
 
 
 def _candidates(texts):

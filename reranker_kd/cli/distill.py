@@ -1,0 +1,42 @@
+"""``reranker-kd distill``: a student as a recipe says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from reranker_kd.cli.options import quiet_option
+
+
+@click.command()
+@click.argument("recipe", metavar="RECIPE")
+@click.option("--output", required=True, metavar="DIR", help="The student's folder.")
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change the recipe: training.steps=100, student.layers=3. Repeatable.",
+)
+@click.option(
+    "--cache",
+    metavar="DIR",
+    help="Where the teacher's scores are kept, to be shared by all students.  [default: beneath --output]",
+)
+@quiet_option
+def distill(recipe: str, output: str, changes: tuple[str, ...], cache: str | None, quiet: bool) -> None:
+    """Distil a student from a teacher, as a recipe says.
+
+    The same command goes on where it was stopped. The folder becomes a model that rerank and encode take, with a model
+    card and a report beside its weights.
+    """
+    from reranker_kd.distill.card import distill_and_report
+    from reranker_kd.distill.recipe import read_distill_recipe
+
+    report = distill_and_report(
+        read_distill_recipe(recipe, changes), Path(output), cache=Path(cache) if cache else None, quiet=quiet
+    )
+    for name, value in report.figures.items():
+        click.echo(f"{name:<12} {value:.4f}")
+    click.echo(f"wrote {output}: {report.parameters / 1e6:.1f} million parameters, {report.megabytes:.1f} MB", err=True)

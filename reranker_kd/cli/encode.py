@@ -1,0 +1,101 @@
+"""``reranker-kd encode``: a collection's embeddings, in a folder that Pyserini's FaissSearcher opens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reranker_kd.cli.options import model_options, quiet_option
+
+
+@click.command()
+@click.option("--collection", metavar="FILE|DIR", help="Collection to encode.")
+@click.option("--model", metavar="NAME", help="Bi-encoder: a folder, a name of reranker-kd models, or a hub id.")
+@click.option(
+    "--embeddings",
+    metavar="DIR",
+    help="Take the vectors of this folder in place of encoding a collection: the same embeddings, another index type.",
+)
+@click.option("--output", required=True, metavar="DIR", help="Folder for the files index and docid.")
+@click.option(
+    "--index-type",
+    default="Flat",
+    show_default=True,
+    metavar="TYPE",
+    help="Flat, fp16, SQ8, PQ48, HNSW32, IVF256,Flat or another of FAISS's factory strings.",
+)
+@model_options
+@click.option(
+    "--part-size",
+    type=click.IntRange(min=1),
+    default=2048,
+    show_default=True,
+    help="Documents encoded between two saves: what a killed call loses at most.",
+)
+@click.option("--shard-id", type=click.IntRange(min=0), default=0, show_default=True, help="Which share to encode.")
+@click.option("--shard-num", type=click.IntRange(min=1), default=1, show_default=True, help="Shares in all.")
+@click.option("--overwrite", is_flag=True, help="Replace the embeddings that the folder holds.")
+@quiet_option
+def encode(collection: str | None, model: str | None, embeddings: str | None, output: str, **options: Any) -> None:
+    """Encode a collection by a bi-encoder into a folder that Pyserini's FaissSearcher opens.
+
+    The same command goes on where it was stopped. Shards of one encoding write to the same --output, side by side or
+    one after the other; whoever finishes the last one writes the index.
+    """
+    if options["shard_id"] >= options["shard_num"]:
+        raise click.UsageError(f"--shard-id counts from 0: with --shard-num {options['shard_num']} give less than that")
+    if (embeddings is None) == (collection is None):
+        raise click.UsageError("give the documents by --collection, or the vectors by --embeddings, one of the two")
+    if embeddings is not None:
+        return _convert(embeddings, Path(output), options)
+    if model is None:
+        raise click.UsageError("name the bi-encoder by --model")
+    return _encode(str(collection), model, Path(output), options)
+
+
+def _convert(embeddings: str, output: Path, options: dict[str, Any]) -> None:
+    from reranker_kd.report.progress import progress_bar
+    from reranker_kd.retrieve.dense.conversion import convert_embeddings
+    from reranker_kd.retrieve.dense.embedding_index import EmbeddingIndex
+
+    index = EmbeddingIndex(embeddings)
+    with progress_bar("indexing", len(index), "vectors", quiet=options["quiet"]) as bar:
+        convert_embeddings(
+            index, output, options["index_type"], overwrite=options["overwrite"], on_progress=bar.advance
+        )
+    click.echo(f"wrote {output}: {len(index)} vectors as {options['index_type']}", err=True)
+
+
+def _encode(collection: str, model: str, output: Path, options: dict[str, Any]) -> None:
+    from reranker_kd.inference.text_encoder import load_encoder
+    from reranker_kd.report.progress import progress_bar
+    from reranker_kd.retrieve.dense import encoding
+    from reranker_kd.retrieve.dense.index_types import resolve_index_type
+    from reranker_kd.stages import encoder_keywords
+
+    encoder = load_encoder(model, **{"precision": "auto", **encoder_keywords(options)})
+    resolve_index_type(options["index_type"], encoder.dimension)
+    survey = encoding.survey_collection(collection)
+    if survey.empty:
+        click.echo(f"{survey.empty} documents without text get no embedding (first: {survey.first_empty})", err=True)
+    shard = (options["shard_id"], options["shard_num"])
+    pending = encoding.pending_documents(survey, output, options["part_size"], shard)
+    with progress_bar("encoding", pending, "documents", quiet=options["quiet"]) as bar:
+        encoded = encoding.encode_collection(
+            collection,
+            survey,
+            encoder,
+            output,
+            index_type=options["index_type"],
+            part_size=options["part_size"],
+            shard=shard,
+            overwrite=options["overwrite"],
+            on_progress=bar.advance,
+        )
+    done = f"{encoded.documents} documents encoded, {encoded.cut} of them cut to {encoder.max_document_length} tokens"
+    if encoded.missing:
+        click.echo(f"{output}: {done}; {encoded.missing} parts are left to other shards", err=True)
+    else:
+        click.echo(f"wrote {output}: {survey.documents} vectors as {options['index_type']}; {done}", err=True)

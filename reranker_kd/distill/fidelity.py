@@ -1,0 +1,119 @@
+"""How faithful a student is to its teacher: alike rankings, alike scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from reranker_kd.errors import InputError
+from reranker_kd.evaluate.agreement import kendall_tau, rank_biased_overlap, top_overlap, z_scores
+from reranker_kd.types import Run, in_rank_order
+
+_Scores = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class QueryFidelity:
+    """Fidelity on one query; NaN where it is not defined.
+
+    :param tau: Kendall's tau over the documents that both have, -1 to 1
+    :param rbo: extrapolated rank-biased overlap, p = 0.9, 0 to 1
+    :param overlap: share of the top 10 that both have
+    :param pearson: Pearson's correlation of the scores of the documents that both have, -1 to 1
+    :param drift: mean over those documents of the student's score less the teacher's, both as z-scores
+    :param drift_deviation: standard deviation of that difference
+    """
+
+    tau: float
+    rbo: float
+    overlap: float
+    pearson: float
+    drift: float
+    drift_deviation: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fidelity:
+    """Fidelity of a student's run to its teacher's.
+
+    :param per_query: the queries that both runs have, in the order of the teacher's
+    :param means: figure -> its mean over the queries for which it is defined, NaN where it is for none
+    :param missing_queries: the queries of the teacher that the student lacks; they bear on no figure
+    """
+
+    per_query: dict[str, QueryFidelity]
+    means: dict[str, float]
+    missing_queries: tuple[str, ...]
+
+    def record(self) -> dict[str, Any]:
+        """Return everything as JSON values, None for what is not defined."""
+        return {
+            "queries": len(self.per_query),
+            "missing_queries": list(self.missing_queries),
+            "means": _without_nan(self.means),
+            "per_query": {qid: _without_nan(asdict(figures)) for qid, figures in self.per_query.items()},
+        }
+
+
+def fidelity(teacher_run: Run, student_run: Run) -> Fidelity:
+    """Compare a student's run with its teacher's, over the same queries and, best, the same candidates.
+
+    Scores become z-scores by the mean and the deviation of all pairs that both runs have, not of each query: so the
+    drift of a query tells whether the student scores all its documents higher than the teacher does.
+
+    :raises InputError: the runs share no query
+    """
+    shared = {
+        qid: [docid for docid in documents if docid in student_run[qid]]
+        for qid, documents in teacher_run.items()
+        if qid in student_run
+    }
+    if not shared:
+        raise InputError("the teacher's and the student's run share no query: do they belong to the same topics?")
+    teacher = z_scores(_scores_of(teacher_run, shared))
+    student = z_scores(_scores_of(student_run, shared))
+    per_query = {}
+    start = 0
+    for qid, docids in shared.items():
+        here = slice(start, start + len(docids))
+        start += len(docids)
+        rankings = list(in_rank_order(teacher_run[qid])), list(in_rank_order(student_run[qid]))
+        difference = student[here] - teacher[here]
+        per_query[qid] = QueryFidelity(
+            tau=kendall_tau(*rankings),
+            rbo=rank_biased_overlap(*rankings, p=0.9),
+            overlap=top_overlap(*rankings, k=10),
+            pearson=_pearson(teacher[here], student[here]),
+            drift=float(difference.mean()) if docids else math.nan,
+            drift_deviation=float(difference.std()) if docids else math.nan,
+        )
+    means = {name: _mean([getattr(figures, name) for figures in per_query.values()]) for name in _FIGURES}
+    return Fidelity(per_query, means, tuple(qid for qid in teacher_run if qid not in student_run))
+
+
+_FIGURES = tuple(QueryFidelity.__dataclass_fields__)
+
+
+def _scores_of(run: Run, shared: dict[str, list[str]]) -> _Scores:
+    return np.asarray([run[qid][docid] for qid, docids in shared.items() for docid in docids], dtype=np.float64)
+
+
+def _pearson(first: _Scores, second: _Scores) -> float:
+    if len(first) < 2 or first.min() == first.max() or second.min() == second.max():
+        return math.nan
+    # Rounding may carry it a trifle beyond 1.
+    return float(np.clip((z_scores(first) * z_scores(second)).mean(), -1, 1))
+
+
+def _mean(figures: Sequence[float]) -> float:
+    defined = [figure for figure in figures if not math.isnan(figure)]
+    return math.fsum(defined) / len(defined) if defined else math.nan
+
+
+def _without_nan(figures: dict[str, float]) -> dict[str, float | None]:
+    return {name: None if math.isnan(figure) else figure for name, figure in figures.items()}

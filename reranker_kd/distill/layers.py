@@ -1,0 +1,84 @@
+"""What happens inside a transformer while it runs: hidden states, queries, keys and values of its attention."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from reranker_kd.errors import RecipeError
+
+
+@dataclass
+class Recorded:
+    """The insides of one run.
+
+    :param hidden: outputs of the embedding layer and of each layer, (n, tokens, width)
+    :param queries: of each layer, (n, heads, tokens, width of a head)
+    :param keys: likewise
+    :param values: likewise
+    """
+
+    hidden: list[Tensor] = field(default_factory=list)
+    queries: list[Tensor] = field(default_factory=list)
+    keys: list[Tensor] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
+
+    def attention_scores(self, layer: int) -> Tensor:
+        """Return Q K^T / sqrt(d) of a layer counted from 1, (n, heads, tokens, tokens), before mask and softmax."""
+        queries, keys = self.queries[layer - 1], self.keys[layer - 1]
+        return queries @ keys.transpose(2, 3) / queries.shape[3] ** 0.5
+
+
+def depth_of(encoder: Any) -> int:
+    """Return the number of a transformer's layers.
+
+    :raises RecipeError: it is not built like a BERT, so that its layers cannot be recorded
+    """
+    return len(_layers_of(encoder))
+
+
+@contextmanager
+def recording(encoder: Any) -> Iterator[Recorded]:
+    """Record what a BERT or one of its kin (ELECTRA, RoBERTa, ...) computes within the block.
+
+    transformers gives attention after the softmax, and in eager mode alone; hooks on the projections see more, at no
+    cost where fused attention runs.
+    """
+    recorded = Recorded()
+    layers = _layers_of(encoder)
+    heads = encoder.config.num_attention_heads
+
+    def keep_hidden(_module: Any, _inputs: Any, output: Any) -> None:
+        recorded.hidden.append(output[0] if isinstance(output, tuple) else output)
+
+    def keep_in(kept: list[Tensor]) -> Any:
+        def keep(_module: Any, _inputs: Any, output: Tensor) -> None:
+            rows, tokens, width = output.shape
+            kept.append(output.view(rows, tokens, heads, width // heads).transpose(1, 2))
+
+        return keep
+
+    embeddings = getattr(encoder, "embeddings_project", encoder.embeddings)
+    hooks = [embeddings.register_forward_hook(keep_hidden)]
+    for layer in layers:
+        hooks.append(layer.register_forward_hook(keep_hidden))
+        attention = layer.attention.self
+        hooks.append(attention.query.register_forward_hook(keep_in(recorded.queries)))
+        hooks.append(attention.key.register_forward_hook(keep_in(recorded.keys)))
+        hooks.append(attention.value.register_forward_hook(keep_in(recorded.values)))
+    try:
+        yield recorded
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _layers_of(encoder: Any) -> Any:
+    layers = getattr(getattr(encoder, "encoder", None), "layer", None)
+    if layers is None or not hasattr(layers[0], "attention"):
+        raise RecipeError(f"layers of a {type(encoder).__name__} cannot be recorded: take a BERT or one of its kin")
+    return layers

@@ -1,0 +1,252 @@
+"""A distillation from end to end: transfer set, teacher scores, stages of training, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from reranker_kd.distill.batches import GroupCollator, GroupDataset, TextCollator, TextDataset
+from reranker_kd.distill.distiller import Distiller
+from reranker_kd.distill.masking import MaskedLanguageModel
+from reranker_kd.distill.methods import MASKED_LANGUAGE_MODEL, Stage
+from reranker_kd.distill.recipe import DistillRecipe, as_json, needs_teacher
+from reranker_kd.distill.sources import Validation, load_validation, make_transfer_set
+from reranker_kd.distill.students import Student, build_student, token_encoder_of
+from reranker_kd.distill.teacher import EnsembleSettings, ModelSettings, Teacher, TeacherSettings, make_teacher
+from reranker_kd.distill.train import train_stage
+from reranker_kd.distill.transfer_set import TransferSet, pairs, read_transfer_set, write_transfer_set
+from reranker_kd.errors import InputError, RecipeError
+from reranker_kd.formats.files import atomic_writer
+from reranker_kd.inference.pair_tokenizer import PairTokenizer
+from reranker_kd.models.registry import model_folder
+from reranker_kd.report.progress import progress_bar
+
+WORK = ".work"
+"""Beneath the student's folder: transfer set, checkpoints; a finished student does not need it."""
+
+
+_RECIPE = "recipe.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Distilled:
+    """What a distillation brought.
+
+    :param student: the student, its weights as saved
+    :param log: of each stage, the entries of its training
+    :param transfer_set: what was learnt from
+    :param teacher: None where no stage had one
+    :param validation: the topics that chose the checkpoint, if there are any
+    :param seconds: of each part of the work in this call
+    """
+
+    student: Student
+    log: list[list[dict[str, float]]]
+    transfer_set: TransferSet
+    teacher: Teacher | None
+    validation: Validation | None
+    seconds: dict[str, float]
+
+
+def distill(recipe: DistillRecipe, output: Path, *, cache: Path | None = None, quiet: bool = False) -> Distilled:
+    """Make a student; go on where an earlier call was stopped.
+
+    :param output: becomes the student's folder, which :func:`reranker_kd.load_reranker` opens
+    :param cache: where models keep their scores, shared by all students; by default beside the work
+    :raises RecipeError: a recipe that cannot be carried out, before any training starts
+    :raises InputError: the folder holds work of another recipe
+    """
+    work = output / WORK
+    _check_free(output, recipe)
+    student = build_student(recipe.student, recipe.seed)
+    stages = recipe.all_stages()
+    encoder = _teacher_encoder(recipe) if any(stage.layer_losses for stage in stages) else None
+    # Made once now, so that what cannot be is known before hours of scoring.
+    for stage in stages:
+        _distiller(student, stage, encoder)
+    teacher = None
+    if any(needs_teacher(stage) and _on_scores(stage) for stage in stages):
+        assert recipe.teacher is not None
+        teacher = make_teacher(recipe.teacher, cache or work / "scores")
+    validation = load_validation(recipe.validation) if recipe.validation else None
+    with atomic_writer(work / _RECIPE) as stream:
+        json.dump(as_json(recipe), stream, indent=2)
+
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "transfer set"):
+        transfer_set = _transfer_set(recipe, work, quiet=quiet)
+    listed = pairs(transfer_set)
+    scores = np.full(len(listed), np.nan, dtype=np.float32)
+    if teacher is not None:
+        bar = progress_bar("scoring by the teacher", len(listed), "pairs", quiet=quiet)
+        with _timed(seconds, "teacher"), bar as advancing:
+            scores = teacher.scores(transfer_set, listed, advancing.advance)
+    with _timed(seconds, "tokens"):
+        tokenizer = PairTokenizer(student.tokenizer)
+        groups = GroupDataset(transfer_set, scores, tokenizer)
+        texts = TextDataset(list(transfer_set.documents.values()), tokenizer)
+    if not len(groups):
+        raise InputError("empty transfer set: no group has two documents with a teacher's score or a label")
+    school = _School(recipe, student, encoder, tokenizer, groups, texts, validation, work, quiet)
+    log = []
+    for number, stage in enumerate(stages, start=1):
+        with _timed(seconds, f"stage {number}"):
+            log.append(school.teach(number, stage))
+    student.network.eval()
+    student.save(output)
+    return Distilled(student, log, transfer_set, teacher, validation, seconds)
+
+
+def _check_free(output: Path, recipe: DistillRecipe) -> None:
+    manifest = output / WORK / _RECIPE
+    if manifest.is_file():
+        begun, asked = json.loads(manifest.read_text(encoding="utf-8")), as_json(recipe)
+        changed = sorted(key for key in {*begun, *asked} if begun.get(key) != asked.get(key))
+        if changed:
+            raise InputError(
+                f"{output}: another recipe was begun here ({', '.join(changed)} differ): name another --output, or "
+                f"remove {output / WORK}"
+            )
+    elif output.is_dir() and any(path.name != WORK for path in output.iterdir()):
+        raise InputError(f"{output}: is not empty and holds no distillation to go on with: name another --output")
+
+
+def _transfer_set(recipe: DistillRecipe, work: Path, *, quiet: bool) -> TransferSet:
+    folder = work / "transfer-set"
+    if recipe.transfer_set.folder is not None:
+        return read_transfer_set(recipe.transfer_set.folder)
+    if not (folder / "groups.jsonl").is_file():
+        write_transfer_set(folder, make_transfer_set(recipe.transfer_set, work, recipe.seed, quiet=quiet))
+    return read_transfer_set(folder)
+
+
+def _teacher_encoder(recipe: DistillRecipe) -> Any:
+    settings = _first_model(recipe.teacher)
+    if settings is None:
+        raise RecipeError("teacher: losses over layers need a model among the teachers, such as model: NAME")
+    return token_encoder_of(model_folder(settings.model))
+
+
+def _first_model(settings: TeacherSettings | None) -> ModelSettings | None:
+    if isinstance(settings, EnsembleSettings):
+        return next((found for member in settings.ensemble if (found := _first_model(member))), None)
+    return settings if isinstance(settings, ModelSettings) else None
+
+
+def _on_scores(stage: Stage) -> bool:
+    return stage.on == "groups" and any(name not in stage.layer_losses for name in stage.losses)
+
+
+def _objective(stage: Stage, student: Student) -> MaskedLanguageModel | None:
+    if MASKED_LANGUAGE_MODEL not in stage.losses:
+        return None
+    if student.encoder is None:
+        raise RecipeError(f"domain_pretraining: a {student.settings.kind} has no transformer to pre-train")
+    tokenizer = student.tokenizer
+    return MaskedLanguageModel(student.encoder, tokenizer.mask_token_id, tuple(tokenizer.all_special_ids))
+
+
+def _distiller(student: Student, stage: Stage, encoder: Any) -> Distiller:
+    return Distiller(student, stage, encoder if stage.layer_losses else None, _objective(stage, student))
+
+
+@dataclass(frozen=True, slots=True)
+class _School:
+    """What all stages share."""
+
+    recipe: DistillRecipe
+    student: Student
+    encoder: Any
+    tokenizer: PairTokenizer
+    groups: GroupDataset
+    texts: TextDataset
+    validation: Validation | None
+    work: Path
+    quiet: bool
+
+    def teach(self, number: int, stage: Stage) -> list[dict[str, float]]:
+        """Train a stage, or load what it brought where it is done; return its log."""
+        done, log = self.work / f"stage-{number}.safetensors", self.work / f"stage-{number}.json"
+        if done.is_file():
+            self.student.network.load_state_dict(load_file(done), strict=False)
+            return json.loads(log.read_text(encoding="utf-8"))
+        entries = self._train(number, stage)
+        with atomic_writer(log) as stream:
+            json.dump(entries, stream)
+        temporary = done.with_suffix(".part")
+        save_file(_distinct(self.student.network), temporary)
+        temporary.replace(done)
+        shutil.rmtree(self._checkpoints(number), ignore_errors=True)
+        return entries
+
+    def _train(self, number: int, stage: Stage) -> list[dict[str, float]]:
+        training, seed = self.recipe.training, self.recipe.seed + number
+        with torch.random.fork_rng(devices=[]):
+            # What is learnt beside the student begins at random: the same whether or not earlier stages ran now.
+            torch.manual_seed(seed)
+            distiller = _distiller(self.student, stage, self.encoder)
+        steps = stage.steps or training.steps
+        settings = self.recipe.validation
+        with progress_bar(f"training, stage {number}", steps, "steps", quiet=self.quiet) as bar:
+            return train_stage(
+                distiller,
+                self.groups if stage.on == "groups" else self.texts,
+                self._collator(stage),
+                training,
+                self._checkpoints(number),
+                steps=steps,
+                learning_rate=stage.learning_rate or training.learning_rate,
+                seed=seed,
+                validate=self._validate if self.validation is not None and _on_scores(stage) else None,
+                validate_every=None if settings is None else settings.every,
+                progress=bar,
+            )
+
+    def _collator(self, stage: Stage) -> GroupCollator | TextCollator:
+        settings = self.student.settings
+        if stage.on == "texts":
+            return TextCollator(self.texts, self.tokenizer, max_length=settings.max_length)
+        return GroupCollator(
+            self.groups,
+            self.tokenizer,
+            twin=settings.kind == "twin",
+            max_length=settings.max_length,
+            max_query_length=settings.max_query_length or settings.max_length,
+        )
+
+    def _validate(self) -> float:
+        assert self.validation is not None
+        self.student.save(self.work / "validation")
+        return self.validation.measure(self.work / "validation")
+
+    def _checkpoints(self, number: int) -> Path:
+        return self.work / f"checkpoints-{number}"
+
+
+def _distinct(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Return a network's weights, each once: two names of one tower or table are one entry."""
+    seen: set[int] = set()
+    weights = {}
+    for name, value in network.state_dict().items():
+        if value.data_ptr() not in seen or value.numel() == 0:
+            seen.add(value.data_ptr())
+            weights[name] = value.contiguous()
+    return weights
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    """Keep the seconds of the block under a name."""
+    start = time.perf_counter()
+    yield
+    seconds[name] = round(time.perf_counter() - start, 1)

@@ -1,0 +1,238 @@
+"""Teachers on worked examples, and their settings, of which every fault is named by its key."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from reranker_kd.distill.teacher import (
+    NORMALISATIONS,
+    TEACHERS,
+    AnyTeacher,
+    EnsembleTeacher,
+    ModelTeacher,
+    QrelsTeacher,
+    RunTeacher,
+    make_teacher,
+    teacher_settings,
+)
+from reranker_kd.distill.transfer_set import Group, TransferSet
+from reranker_kd.errors import FormatError, InputError, ModelError, RecipeError
+from reranker_kd.rerank.base import Reranker
+from reranker_kd.rerank.registry import load_reranker
+
+TS = TransferSet(
+    queries={"1": "heat flow", "2": "the dog", "1~swap-1": "flow heat"},
+    documents={"a": "heat in a plate", "b": "the dog and the cat", "c": "river", "d": "water by the sea"},
+    groups=(Group("1", ("a", "b", "c")), Group("2", ("b", "d")), Group("1~swap-1", ("a", "b"))),
+)
+PAIRS = [(group.qid, docid) for group in TS.groups for docid in group.docids]
+RUN = {"1": {"b": 3.0, "a": 1.0, "e": -1.0}, "2": {"d": 7.5}}
+NAN = math.nan
+
+
+def _scores(teacher, pairs=PAIRS):
+    done: list[float] = []
+    scores = teacher.scores(TS, pairs, done.append)
+    assert (scores.dtype, scores.shape) == (np.float32, (len(pairs),))
+    assert sum(done) == pytest.approx(len(pairs))
+    return scores
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        # The pairs: 1 a, 1 b, 1 c, 2 b, 2 d, and two of an augmented query, which no run knows.
+        ({}, [1, 3, NAN, NAN, 7.5, NAN, NAN]),
+        ({"absent": "worst"}, [1, 3, -1, 7.5, 7.5, NAN, NAN]),
+        ({"use": "rank"}, [-2, -1, NAN, NAN, -1, NAN, NAN]),
+        ({"use": "rank", "absent": "worst"}, [-2, -1, -4, -2, -1, NAN, NAN]),
+        ({"use": "reciprocal_rank"}, [1 / 62, 1 / 61, NAN, NAN, 1 / 61, NAN, NAN]),
+        ({"use": "reciprocal_rank", "k": 0, "absent": "worst"}, [1 / 2, 1, 1 / 4, 1 / 2, 1, NAN, NAN]),
+    ],
+)
+def test_runs(options, expected):
+    np.testing.assert_array_equal(_scores(RunTeacher(RUN, **options)), np.float32(expected))
+
+
+def test_qrels():
+    qrels = {"1": {"a": 2, "c": -1}}
+    np.testing.assert_array_equal(_scores(QrelsTeacher(qrels)), np.float32([2, NAN, -1, NAN, NAN, NAN, NAN]))
+    np.testing.assert_array_equal(_scores(QrelsTeacher(qrels, unjudged=0)), np.float32([2, 0, -1, NAN, NAN, NAN, NAN]))
+
+
+def test_models_score_every_text_and_remember(tmp_path, cross_encoder_folder):
+    settings = {"model": str(cross_encoder_folder), "max_length": 32}
+    reranker = load_reranker(cross_encoder_folder, max_length=32)
+    expected = reranker.score_documents([(TS.queries[qid], TS.documents[docid]) for qid, docid in PAIRS]).scores
+    teacher = make_teacher(settings, tmp_path)
+    np.testing.assert_array_equal(_scores(teacher), expected)
+    assert json.loads(json.dumps(teacher.describe()))["max_length"] == 32
+
+    # The same model under another name has the same cache, which here was tampered with.
+    (part,) = tmp_path.glob("*/part-*.npy")
+    entries = np.load(part)
+    entries["score"] += 1
+    np.save(part, entries)
+    (tmp_path / "another").symlink_to(cross_encoder_folder)
+    again = make_teacher({**settings, "model": str(tmp_path / "another")}, tmp_path)
+    np.testing.assert_array_equal(_scores(again), expected + np.float32(1))
+    # Another input length is another scorer.
+    np.testing.assert_allclose(_scores(make_teacher({**settings, "max_length": 31}, tmp_path)), expected, atol=1e-4)
+
+
+class _LengthOfText(Reranker):
+    """As packages register them: without a content hash."""
+
+    def score_pairs(self, pairs):
+        return np.float32([len(text) for _, text in pairs])
+
+
+def test_settings_tell_apart_models_without_a_content_hash(tmp_path):
+    for number in (1, 2):
+        _scores(ModelTeacher(_LengthOfText(), tmp_path, {"max_length": number}))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_texts_that_the_transfer_set_lacks_are_named(tmp_path):
+    teacher = ModelTeacher(_LengthOfText(), tmp_path)
+    with pytest.raises(InputError, match="no text of document z"):
+        teacher.scores(TS, [("1", "a"), ("1", "z")])
+    with pytest.raises(InputError, match="no text of query 9"):
+        teacher.scores(TS, [("9", "a")])
+
+
+def test_an_ensemble_by_hand():
+    members = [
+        (RunTeacher({"1": {"a": 4.0, "b": 2.0, "c": 0.0}, "2": {"b": 5.0, "d": 5.0}}), 3.0),
+        (RunTeacher({"1": {"b": 10.0, "a": 20.0}}), 1.0),
+    ]
+    z = math.sqrt(3 / 2)
+    # Of query 1: z-scores z, 0, -z and 1, -1, -. Of query 2, equal scores, and no opinion of the second.
+    expected = [(3 * z + 1) / 4, -1 / 4, -z, 0, 0, NAN, NAN]
+    np.testing.assert_allclose(_scores(EnsembleTeacher(members)), expected, atol=1e-6)
+    expected = [1, 1.5 / 4, 0, 0.5, 0.5, NAN, NAN]
+    np.testing.assert_allclose(_scores(EnsembleTeacher(members, "minmax")), expected, atol=1e-6)
+    expected = [32 / 4, 16 / 4, 0, 5, 5, NAN, NAN]
+    np.testing.assert_allclose(_scores(EnsembleTeacher(members, "raw")), expected, atol=1e-6)
+
+
+def test_pairs_that_stand_twice_count_once():
+    teacher = EnsembleTeacher([(RunTeacher(RUN), 1.0)])
+    once = _scores(teacher)
+    np.testing.assert_array_equal(_scores(teacher, [*PAIRS, *PAIRS[:1] * 5])[: len(PAIRS)], once)
+
+
+TABLES = st.dictionaries(
+    st.sampled_from(["1", "2"]), st.dictionaries(st.sampled_from("abcd"), st.integers(-9, 9).map(float), min_size=1)
+)
+
+
+@given(st.lists(st.tuples(TABLES, st.floats(0.1, 9)), min_size=1, max_size=3), st.sampled_from(sorted(NORMALISATIONS)))
+def test_an_ensemble_is_its_naive_counterpart(members, normalise):
+    pairs = [(qid, docid) for qid in "12" for docid in "abcd"]
+    found = _scores(EnsembleTeacher([(RunTeacher(run), weight) for run, weight in members], normalise), pairs)
+    for (qid, docid), score in zip(pairs, found.tolist(), strict=True):
+        numerator = denominator = 0.0
+        for run, weight in members:
+            if docid not in run.get(qid, {}):
+                continue
+            values = list(run[qid].values())
+            low, high, mean = min(values), max(values), sum(values) / len(values)
+            deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / len(values))
+            value = run[qid][docid]
+            if normalise == "zscore":
+                value = (value - mean) / deviation if high > low else 0
+            elif normalise == "minmax":
+                value = (value - low) / (high - low) if high > low else 0.5
+            numerator += weight * value
+            denominator += weight
+        assert score == pytest.approx(numerator / denominator if denominator else NAN, abs=1e-5, nan_ok=True)
+
+
+@pytest.mark.parametrize("members", [[], [(RunTeacher(RUN), 0.0)], [(RunTeacher(RUN), NAN)]])
+def test_an_ensemble_without_weight_is_refused(members):
+    with pytest.raises(InputError, match="a weight above 0"):
+        EnsembleTeacher(members)
+
+
+@pytest.fixture
+def recipe_folder(tmp_path):
+    (tmp_path / "run.txt").write_text("1 Q0 b 1 3.0 t\n1 Q0 a 2 1.0 t\n")
+    (tmp_path / "qrels.txt").write_text("1 0 a 2\n")
+    return tmp_path
+
+
+EXAMPLES = {
+    "model": {"model": "some/model", "max_length": 200, "precision": "auto"},
+    "run": {"run": "run.txt", "use": "rank"},
+    "qrels": {"qrels": "qrels.txt", "unjudged": 0},
+    "ensemble": {"ensemble": [{"weight": 2, "qrels": "qrels.txt"}, {"run": "run.txt"}], "normalise": "minmax"},
+}
+
+
+def test_every_kind_has_an_example():
+    assert EXAMPLES.keys() == TEACHERS.keys()
+
+
+@pytest.mark.parametrize("kind", EXAMPLES)
+def test_settings_go_out_as_they_came_in(recipe_folder, kind):
+    class Recipe(BaseModel):
+        teacher: AnyTeacher
+
+    settings = teacher_settings(EXAMPLES[kind], recipe_folder)
+    assert isinstance(settings, TEACHERS[kind])
+    dumped = json.loads(Recipe(teacher=settings).model_dump_json())
+    assert Recipe.model_validate(dumped).teacher == settings
+
+
+@pytest.mark.parametrize("kind", ["run", "qrels", "ensemble"])
+def test_files_are_taken_from_the_recipes_folder(recipe_folder, kind):
+    teacher = make_teacher(teacher_settings(EXAMPLES[kind], recipe_folder), recipe_folder / "cache")
+    expected = {"run": [-2, -1], "qrels": [2, 0], "ensemble": [(2 * 0.5 + 0) / 3, 1]}[kind]
+    np.testing.assert_allclose(_scores(teacher, [("1", "a"), ("1", "b")]), expected, atol=1e-6)
+    described = json.dumps(teacher.describe(), allow_nan=False)
+    assert "sha256" in described
+    assert not (recipe_folder / "cache").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "fault"),
+    [
+        ("a name", "teacher: expected keys and values, such as model: NAME"),
+        ({}, "teacher: give one of model, run, qrels, ensemble, got none of them"),
+        ({"model": "m", "run": "r"}, "teacher: give one of .*, got model and run"),
+        ({"model": "m", "max_lenght": 200}, r"teacher\.max_lenght: is not a key of this kind of teacher"),
+        ({"run": "r", "max_length": 200}, r"teacher\.max_length: is not a key"),
+        ({"model": "m", "max_length": "long"}, r"teacher\.max_length: Input should be a valid integer"),
+        ({"model": 3}, r"teacher\.model: Input should be a valid string"),
+        ({"run": "r", "use": "ranks"}, r"teacher\.use: Input should be 'score', 'rank' or 'reciprocal_rank'"),
+        ({"qrels": "q", "unjudged": NAN}, r"teacher\.unjudged: "),
+        ({"ensemble": []}, r"teacher\.ensemble: "),
+        ({"ensemble": [{"run": "r"}, {"run": "r", "k": -1}]}, r"teacher\.ensemble\.1\.k: "),
+        ({"ensemble": [{"run": "r", "weight": 0}]}, r"teacher\.ensemble\.0\.weight: "),
+        ({"ensemble": [{"weight": 2}]}, r"teacher\.ensemble\.0: give one of"),
+        ({"ensemble": [{"run": "r", "a": 1, "b": 2}]}, r"teacher\.ensemble\.0\.a: .*\(and 1 more faults\)"),
+    ],
+)
+def test_faults_of_settings_are_named_by_their_key(tmp_path, settings, fault):
+    with pytest.raises(RecipeError, match=f"^{fault}") as caught:
+        make_teacher(settings, tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_files_and_models_that_are_not_there(tmp_path):
+    with pytest.raises(InputError, match="nowhere"):
+        make_teacher({"run": str(tmp_path / "nowhere.txt")}, tmp_path)
+    (tmp_path / "broken.txt").write_text("1 0 a two\n")
+    with pytest.raises(FormatError, match=r"broken\.txt:1: expected an integer"):
+        make_teacher({"ensemble": [{"qrels": str(tmp_path / "broken.txt")}]}, tmp_path)
+    (tmp_path / "model").mkdir()
+    with pytest.raises(ModelError, match="model"):
+        make_teacher({"model": str(tmp_path / "model")}, tmp_path)

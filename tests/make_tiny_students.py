@@ -1,0 +1,29 @@
+"""Tiny students with random weights, made on the spot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from make_tiny_models import bert_tokenizer
+
+from reranker_kd.models.bert_bilstm import BertBiLSTM, BertBiLSTMConfig, save_bert_bilstm
+
+
+def tiny_bert_bilstm(*, seed: int = 0, **settings: int | float | bool) -> BertBiLSTM:
+    """Return a BertBiLSTM whose scores tell texts apart; settings are keys of its configuration."""
+    torch.manual_seed(seed)
+    sizes = {"embedding_size": 12, "hidden_size": 10, "attention_size": 6, "classifier_size": 8, **settings}
+    network = BertBiLSTM(BertBiLSTMConfig(vocabulary_size=len(bert_tokenizer()), **sizes))  # type: ignore[arg-type]
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(3)
+    return network.eval()
+
+
+def make_bert_bilstm(folder: Path, *, seed: int = 0, **settings: int | float | bool) -> Path:
+    """Save such a BertBiLSTM and its tokenizer. Returns the folder."""
+    tokenizer = bert_tokenizer(with_types=bool(settings.get("segments", True)))
+    save_bert_bilstm(tiny_bert_bilstm(seed=seed, **settings), tokenizer, folder)
+    return folder
