@@ -11,7 +11,10 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
 
 from reranker_kd.errors import FormatError, InputError, OutputError
 from reranker_kd.formats.parsing import Report, raise_fault
@@ -108,6 +111,25 @@ def _text_stream(binary: BinaryIO, *, zipped: bool) -> Iterator[IO[str]]:
             # The binary stream is the caller's to close; after a failed flush there is nothing to save.
             with suppress(OSError, ValueError):
                 stream.detach()
+
+
+def save_array(path: Path, array: npt.NDArray[Any]) -> None:
+    """Write a NumPy file that is whole or absent; missing parent folders are made.
+
+    :raises OutputError: the folder cannot be written, or the disk is full
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as binary:
+            np.save(binary, array, allow_pickle=False)
+            binary.flush()
+            os.fsync(binary.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot write: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def sha256_of_file(path: str | Path) -> str:

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from reranker_kd.errors import ModelError
+from reranker_kd.models.compact import WEIGHTS, load_weights
 from reranker_kd.models.folder import check_weights, read_json
-
-WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,10 +225,7 @@ def load_bert_bilstm(folder: Path) -> BertBiLSTM:
     model = BertBiLSTM(_read_config(folder / "config.json"))
     check_weights(folder)
     path = folder / WEIGHTS
-    try:
-        weights = load_file(path)
-    except Exception as error:
-        raise ModelError(f"{path}: cannot be loaded: {str(error).splitlines()[0]}: save the model again") from error
+    weights = load_weights(folder)
     _check_fit(weights, model.state_dict(), path)
     model.load_state_dict(weights)
     return model.eval()

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import logging
 
 from reranker_kd.errors import InputError, ModelError
+from reranker_kd.models.compact import COMPACT_WEIGHTS, load_weights
 from reranker_kd.models.folder import check_weights
 
 
@@ -25,14 +26,19 @@ def load_transformer(auto_class: Any, folder: Path, *, may_lack: tuple[str, ...]
     check_weights(folder)
     with quiet_transformers():
         try:
-            network, report = auto_class.from_pretrained(
-                folder,
-                local_files_only=True,
-                use_safetensors=True,
-                trust_remote_code=False,
-                dtype=torch.float32,
-                output_loading_info=True,
-            )
+            if (folder / COMPACT_WEIGHTS).is_file():
+                network, report = _from_compact_weights(auto_class, folder)
+            else:
+                network, report = auto_class.from_pretrained(
+                    folder,
+                    local_files_only=True,
+                    use_safetensors=True,
+                    trust_remote_code=False,
+                    dtype=torch.float32,
+                    output_loading_info=True,
+                )
+        except ModelError:
+            raise
         except Exception as error:
             raise ModelError(f"{folder}: cannot load the model: {_first_line(error)}") from error
     missing = sorted(key for key in report["missing_keys"] if not key.startswith(may_lack or ("\0",)))
@@ -42,6 +48,16 @@ def load_transformer(auto_class: Any, folder: Path, *, may_lack: tuple[str, ...]
             "would be random: name a model that was trained as a reranker"
         )
     return network
+
+
+def _from_compact_weights(auto_class: Any, folder: Path) -> tuple[Any, dict[str, Any]]:
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    # The class alone is wanted, so nothing is allocated.
+    with torch.device("meta"):
+        network_class = type(auto_class.from_config(config))
+    return network_class.from_pretrained(
+        None, config=config, state_dict=load_weights(folder), dtype=torch.float32, output_loading_info=True
+    )
 
 
 def load_tokenizer(folder: Path) -> Any:

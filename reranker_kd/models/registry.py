@@ -1,4 +1,4 @@
-"""Models by name: a folder, one that an installed package carries, or one of the Hugging Face hub."""
+"""Models by name: a folder, a bundled student, one that an installed package carries, or one of the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -12,18 +12,29 @@ ENTRY_POINT_GROUP = "reranker_kd.models"
 """Packages add models under this group: a name, and a callable that returns the model's folder."""
 
 
+BUNDLED = Path(__file__).parent.parent / "resources" / "students"
+"""A folder for each student that comes with this package."""
+
+
+def bundled_students() -> dict[str, Path]:
+    """Return the folders of the students that come with this package, by name."""
+    return {path.parent.name: path.parent for path in sorted(BUNDLED.glob("*/config.json"))}
+
+
 def installed_models() -> dict[str, str]:
     """Return the names of models that installed packages carry, each with the object that finds its folder."""
     return {entry.name: entry.value for entry in entry_points(group=ENTRY_POINT_GROUP)}
 
 
 def local_folder(name: str | Path) -> Path | None:
-    """Return the folder of a model on this machine: the named one, or an installed package's; None without one.
+    """Return the folder of a model on this machine: the named one, a bundled or an installed one; None without one.
 
     :raises ModelError: the name is a file's, or the package that carries the model does not load
     """
     if Path(name).is_dir():
         return Path(name)
+    if (bundled := bundled_students().get(str(name))) is not None:
+        return bundled
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         if entry.name == str(name):
             try:

@@ -10,7 +10,7 @@ from typing import Any
 
 from reranker_kd.errors import ModelError
 from reranker_kd.models.folder import kind_of
-from reranker_kd.models.registry import installed_models, local_folder, model_folder
+from reranker_kd.models.registry import bundled_students, installed_models, local_folder, model_folder
 from reranker_kd.rerank.base import Reranker
 
 ENTRY_POINT_GROUP = "reranker_kd.rerankers"
@@ -27,8 +27,8 @@ _RERANKER_OF_KIND = {
 def load_reranker(name: str | Path, **keywords: Any) -> Reranker:
     """Return the reranker of a name.
 
-    Looked up in this order: a local folder; a model that an installed package carries (entry point group
-    ``reranker_kd.models``); a reranker that one registers (group ``reranker_kd.rerankers``); a Hugging Face hub id.
+    Looked up in this order: a local folder; a bundled student; a model that an installed package carries (entry point
+    group ``reranker_kd.models``); a reranker that one registers (group ``reranker_kd.rerankers``); a Hugging Face hub id.
 
     :param name: the folder, name or hub id
     :param keywords: what the model documents, such as ``max_length``, ``long_documents``, ``device``
@@ -54,8 +54,10 @@ def load_reranker(name: str | Path, **keywords: Any) -> Reranker:
 
 
 def registered_names() -> dict[str, str]:
-    """Return the names that installed packages register, each with the object that it stands for."""
-    return {**installed_models(), **{entry.name: entry.value for entry in entry_points(group=ENTRY_POINT_GROUP)}}
+    """Return the names of bundled students and of what installed packages register, each with what it stands for."""
+    bundled = {name: f"bundled {kind_of(folder)}" for name, folder in bundled_students().items()}
+    registered = {entry.name: entry.value for entry in entry_points(group=ENTRY_POINT_GROUP)}
+    return {**registered, **installed_models(), **bundled}
 
 
 def _load_registered(entry: EntryPoint, keywords: dict[str, Any]) -> Reranker:

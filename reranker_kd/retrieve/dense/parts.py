@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,8 +16,8 @@ from typing import Any, overload
 
 import numpy as np
 
-from reranker_kd.errors import InputError, OutputError
-from reranker_kd.formats.files import atomic_writer
+from reranker_kd.errors import InputError
+from reranker_kd.formats.files import atomic_writer, save_array
 from reranker_kd.types import FloatArray
 
 PARTS = ".parts"
@@ -67,18 +66,7 @@ class EmbeddingParts(Sequence[FloatArray]):
         with atomic_writer(self._docids(number)) as stream:
             stream.writelines(f"{docid}\n" for docid in docids)
         # The vectors come last: where they are, the part is whole.
-        path = self._vectors(number)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with temporary.open("wb") as binary:
-                np.save(binary, vectors, allow_pickle=False)
-                binary.flush()
-                os.fsync(binary.fileno())
-            temporary.replace(path)
-        except OSError as error:
-            raise OutputError(f"{path}: cannot write: {error.strerror or error}") from error
-        finally:
-            temporary.unlink(missing_ok=True)
+        save_array(self._vectors(number), vectors)
 
     def docids(self) -> Iterator[str]:
         """Yield the docids of all parts."""
