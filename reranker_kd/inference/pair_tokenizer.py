@@ -60,9 +60,7 @@ class PairTokenizer:
         self.has_types = "token_type_ids" in tokenizer.model_input_names
         self.single_frame = self._probe("winter", None)
         self.pair_frame = self._probe("winter", "summer")
-        expected = list(tokenizer("the sea", "and the land", return_token_type_ids=False)["input_ids"])
-        if self.pair(*self.encode(["the sea", "and the land"])).ids.tolist() != expected:
-            raise ModelError(f"{tokenizer.name_or_path}: its tokenizer does not treat the texts of a pair apart")
+        self._check_pairs()
 
     def encode(self, texts: Sequence[str]) -> list[TokenIds]:
         """Return the token ids of each text, without special tokens and uncut; each of shape (tokens,)."""
@@ -88,6 +86,12 @@ class PairTokenizer:
         """Frame a pair of texts."""
         frame = self.pair_frame
         return _joined([frame.before, first, frame.between, second, frame.after], frame.types)
+
+    def _check_pairs(self) -> None:
+        texts = ("the sea", "and the land")
+        expected = list(self._tokenizer(*texts, return_token_type_ids=False)["input_ids"])
+        if self.pair(*self.encode(texts)).ids.tolist() != expected:
+            raise ModelError(f"{self._tokenizer.name_or_path}: its tokenizer does not treat the texts of a pair apart")
 
     def _probe(self, first: str, second: str | None) -> Frame:
         whole = self._tokenizer(first, second, return_token_type_ids=True, truncation=False)

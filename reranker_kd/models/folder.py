@@ -9,10 +9,14 @@ from typing import Any, Literal
 
 from reranker_kd.errors import ModelError
 
-ModelKind = Literal["cross-encoder", "bi-encoder", "twin", "bert-bilstm"]
+ModelKind = Literal["cross-encoder", "bi-encoder", "twin", "bert-bilstm", "gated-cross-encoder"]
 
 # Students of our own say what they are under model_type.
-_OWN_KINDS: dict[str, ModelKind] = {"twin": "twin", "bert-bilstm": "bert-bilstm"}
+_OWN_KINDS: dict[str, ModelKind] = {
+    "twin": "twin",
+    "bert-bilstm": "bert-bilstm",
+    "gated-cross-encoder": "gated-cross-encoder",
+}
 
 # Weights as safetensors only: nothing is unpickled. Code files are never fetched.
 _FETCHED = ("*.json", "*.txt", "*.model", "*.safetensors")

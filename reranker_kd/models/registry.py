@@ -1,4 +1,4 @@
-"""Models by name: a folder, a bundled student, one that an installed package carries, or one of the Hugging Face hub."""
+"""Models by name: a folder, a bundled student, one that an installed package carries, or one of the hub."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ _RERANKER_OF_KIND = {
     "bi-encoder": "reranker_kd.rerank.bi_encoder:BiEncoderReranker",
     "twin": "reranker_kd.rerank.bi_encoder:BiEncoderReranker",
     "bert-bilstm": "reranker_kd.rerank.bert_bilstm:BertBiLSTMReranker",
+    "gated-cross-encoder": "reranker_kd.rerank.gated_cross_encoder:GatedCrossEncoderReranker",
 }
 
 
@@ -28,7 +29,7 @@ def load_reranker(name: str | Path, **keywords: Any) -> Reranker:
     """Return the reranker of a name.
 
     Looked up in this order: a local folder; a bundled student; a model that an installed package carries (entry point
-    group ``reranker_kd.models``); a reranker that one registers (group ``reranker_kd.rerankers``); a Hugging Face hub id.
+    group ``reranker_kd.models``); a reranker that one registers (group ``reranker_kd.rerankers``); a hub id.
 
     :param name: the folder, name or hub id
     :param keywords: what the model documents, such as ``max_length``, ``long_documents``, ``device``

@@ -61,7 +61,7 @@ class TransformerReranker(Reranker):
         limit = longest_input(loaded.config, tokenizer)
         self.max_length = checked_length(max_length or loaded.own_length, limit, folder)
         self._long_documents = long_documents or LongDocuments()
-        self._tokenizer = PairTokenizer(tokenizer)
+        self._tokenizer = self._pair_tokenizer(tokenizer)
         self._runner = TorchRunner(
             loaded.network,
             pad_id=self._tokenizer.pad_id,
@@ -74,6 +74,10 @@ class TransformerReranker(Reranker):
     @abstractmethod
     def _load(self, folder: Path) -> LoadedNetwork:
         """Load the network of a folder, and what else the kind of model keeps there."""
+
+    def _pair_tokenizer(self, tokenizer: Any) -> PairTokenizer:
+        """Return what frames texts and pairs; by default as the tokenizer itself does."""
+        return PairTokenizer(tokenizer)
 
     def describe(self) -> dict[str, Any]:
         """Return name, content hash and parameters."""

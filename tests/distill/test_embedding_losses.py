@@ -38,7 +38,9 @@ def _similarity_by_loop(student, teacher, temperature):
     return total / count
 
 
-@given(rows=st.integers(3, 9), width=st.integers(2, 6), seed=st.integers(0, 99), temperature=st.sampled_from([0.1, 1.0]))
+@given(
+    rows=st.integers(3, 9), width=st.integers(2, 6), seed=st.integers(0, 99), temperature=st.sampled_from([0.1, 1.0])
+)
 def test_similarity_equals_a_loop(rows, width, seed, temperature):
     student, teacher = _unit(rows, width, seed), _unit(rows, width + 1, seed + 100)
     found = float(text_similarity(student, teacher, temperature=temperature))
@@ -59,7 +61,7 @@ def test_equal_embeddings_cost_nothing_and_gradients_are_finite():
     student = teacher.clone().requires_grad_()
     loss = text_embedding(student, teacher) + text_similarity(student, teacher)
     loss.backward()
-    assert float(loss) == pytest.approx(0.0, abs=1e-5)
+    assert loss.item() == pytest.approx(0.0, abs=1e-5)
     assert torch.isfinite(student.grad).all()
 
 
@@ -67,8 +69,8 @@ def test_a_projection_bridges_widths():
     student, teacher = _unit(6, 4, 0), _unit(6, 8, 1)
     projection = torch.nn.Linear(4, 8, bias=False)
     projected = normalize(projection(student), dim=1)
-    expected = float((projected - teacher).square().sum(1).mean())
-    assert float(text_embedding(student, teacher, projection)) == pytest.approx(expected, rel=1e-5)
+    expected = (projected - teacher).square().sum(1).mean().item()
+    assert text_embedding(student, teacher, projection).item() == pytest.approx(expected, rel=1e-5)
     with pytest.raises(InputError, match="give a projection"):
         text_embedding(student, teacher)
 

@@ -1,0 +1,151 @@
+"""A cross-encoder that begins as a bi-encoder: query and document see each other through gates that training opens.
+
+A bi-encoder's transformer reads query and document side by side in one sequence. Within its own text a token attends as
+it always did; to the other text's tokens each head adds a learnt number, its gate, before the softmax. Shut gates make
+the score the bi-encoder's own cosine, so that distillation starts at the bi-encoder's quality and adds to it, where a
+cross-encoder with a new head starts at nothing. The architecture is ours; interaction that grows layer by layer is that
+of PreTTR (MacAvaney et al. 2020) and LAIT (Milbauer et al. 2023).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from reranker_kd.errors import ModelError
+from reranker_kd.models.folder import read_json
+from reranker_kd.models.loading import quiet_transformers
+from reranker_kd.models.sentence_encoder import load_token_encoder
+
+HEADS = "heads.safetensors"
+"""Weights beside the transformer's: the gates, the cosine's scale, the correction."""
+
+
+_GATE_UNIT = 32.0
+
+
+class GatedCrossEncoderConfig(BaseModel):
+    """What ``config.json`` of the folder says.
+
+    :param max_length: tokens of both texts, special tokens included
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model_type: Literal["gated-cross-encoder"] = "gated-cross-encoder"
+    max_length: int = Field(default=256, ge=16)
+
+
+class GatedCrossEncoder(torch.nn.Module):
+    """From token arrays (n, tokens) of framed query and framed document to raw relevance scores (n, 1), in float32.
+
+    The score is ``scale * cos(q, d) + bias + correction``, where q and d are the means of each text's token vectors and
+    the correction, zero at first, is a small network over ``q * d`` and ``|q - d|``.
+
+    :param transformer: of a bi-encoder that pools by the mean: a BERT or an ELECTRA without pooler
+    :param gate: of every head at first; -5 lets 1 in 150 of an own token's weight through
+    :param scale: of the cosine at first
+    """
+
+    def __init__(
+        self, config: GatedCrossEncoderConfig, transformer: Any, gate: float = -5.0, scale: float = 20.0
+    ) -> None:
+        super().__init__()
+        shape = transformer.config
+        width = shape.hidden_size
+        self.config = config
+        self.transformer = transformer
+        shape_of_gates = (shape.num_hidden_layers, shape.num_attention_heads)
+        # Kept small, so that a learning rate for weights moves a gate within thousands of updates, not millions.
+        self.gates = torch.nn.Parameter(torch.full(shape_of_gates, gate / _GATE_UNIT))
+        self.log_scale = torch.nn.Parameter(torch.tensor(float(scale)).log())
+        self.bias = torch.nn.Parameter(torch.zeros(()))
+        last = torch.nn.Linear(width, 1)
+        torch.nn.init.zeros_(last.weight)
+        torch.nn.init.zeros_(last.bias)
+        self.correction = torch.nn.Sequential(torch.nn.Linear(2 * width, width), torch.nn.ReLU(), last)
+
+    def lower_precision(self, dtype: torch.dtype) -> None:
+        """Run the transformer in ``dtype``; pooling and what follows stay in float32."""
+        self.transformer.to(dtype)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        """Score rows of tokens.
+
+        :param input_ids: int (n, tokens): a framed query, a framed document, padding
+        :param attention_mask: (n, tokens), 1 for a token
+        :param token_type_ids: (n, tokens), 0 for the query's tokens and 1 for the document's
+        """
+        document = token_type_ids.bool()
+        hidden = self._embedded(input_ids, attention_mask, document)
+        padding = torch.zeros_like(attention_mask, dtype=torch.float32).masked_fill(attention_mask == 0, -1e9)
+        across = (document[:, :, None] != document[:, None, :])[:, None].float()
+        for layer, gates in zip(self.transformer.encoder.layer, self.gates, strict=True):
+            mask = padding[:, None, None, :] + across * (_GATE_UNIT * gates)[None, :, None, None]
+            output = layer(hidden, attention_mask=mask.to(hidden.dtype))
+            hidden = output[0] if isinstance(output, tuple) else output
+        hidden = hidden.float()
+        q = _mean(hidden, attention_mask * (1 - token_type_ids))
+        d = _mean(hidden, attention_mask * token_type_ids)
+        cosines = cosine_similarity(q, d, dim=1)[:, None]
+        return cosines * self.log_scale.exp() + self.bias + self.correction(torch.cat([q * d, (q - d).abs()], dim=1))
+
+    def _embedded(self, input_ids: Tensor, attention_mask: Tensor, document: Tensor) -> Tensor:
+        # Each text's positions count from 0, and both have the one token type that a bi-encoder knows.
+        places = torch.arange(input_ids.shape[1], device=input_ids.device)[None]
+        starts = ((~document) & attention_mask.bool()).sum(1, keepdim=True)
+        positions = torch.where(document, places - starts, places)
+        embedded = self.transformer.embeddings(
+            input_ids=input_ids, position_ids=positions, token_type_ids=torch.zeros_like(input_ids)
+        )
+        project = getattr(self.transformer, "embeddings_project", None)
+        return embedded if project is None else project(embedded)
+
+
+def _mean(hidden: Tensor, mask: Tensor) -> Tensor:
+    weights = mask[:, :, None].float()
+    return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
+
+
+def save_gated_cross_encoder(model: GatedCrossEncoder, tokenizer: Any, folder: Path) -> None:
+    """Write a folder that :func:`load_gated_cross_encoder` reads."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with quiet_transformers():
+        model.transformer.save_pretrained(folder / "transformer")
+        tokenizer.save_pretrained(folder)
+    save_file(_heads(model), folder / HEADS)
+    (folder / "config.json").write_text(model.config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def load_gated_cross_encoder(folder: Path) -> GatedCrossEncoder:
+    """Load a model, in float32.
+
+    :raises ModelError: a broken folder, an unknown key, weights that do not fit
+    """
+    try:
+        config = GatedCrossEncoderConfig.model_validate(read_json(folder / "config.json"))
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise ModelError(f"{folder / 'config.json'}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
+    model = GatedCrossEncoder(config, load_token_encoder(folder / "transformer"))
+    try:
+        heads = load_file(folder / HEADS)
+        odd = heads.keys() ^ _heads(model).keys()
+        if odd:
+            raise ModelError(f"{folder / HEADS}: does not fit config.json: weight {sorted(odd)[0]}")
+        model.load_state_dict(heads, strict=False)
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(f"{folder / HEADS}: cannot be loaded: {str(error).splitlines()[0]}") from None
+    return model.eval()
+
+
+def _heads(model: GatedCrossEncoder) -> dict[str, Tensor]:
+    return {name: value for name, value in model.state_dict().items() if not name.startswith("transformer.")}
