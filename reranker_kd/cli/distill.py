@@ -37,6 +37,9 @@ def distill(recipe: str, output: str, changes: tuple[str, ...], cache: str | Non
     report = distill_and_report(
         read_distill_recipe(recipe, changes), Path(output), cache=Path(cache) if cache else None, quiet=quiet
     )
+    if report is None:
+        # One of several processes under torchrun, and not the first.
+        return
     for name, value in report.figures.items():
         click.echo(f"{name:<12} {value:.4f}")
     click.echo(f"wrote {output}: {report.parameters / 1e6:.1f} million parameters, {report.megabytes:.1f} MB", err=True)

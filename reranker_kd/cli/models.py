@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, get_args
 
 import click
+
+# Group -> the registry that it lists, so that nothing heavy is imported before the command runs.
+_REGISTRIES = {
+    "methods": "reranker_kd.distill.methods:METHODS",
+    "losses": "reranker_kd.distill.losses:LOSSES",
+    "layer_losses": "reranker_kd.distill.layer_losses:LAYER_LOSSES",
+    "embedding_losses": "reranker_kd.distill.embedding_losses:EMBEDDING_LOSSES",
+    "students": "reranker_kd.distill.students:STUDENTS",
+    "teachers": "reranker_kd.distill.teacher_settings:TEACHERS",
+    "augmentations": "reranker_kd.distill.augmentation:AUGMENTATIONS",
+    "poolings": "reranker_kd.models.pooling:POOLINGS",
+}
 
 
 @click.command()
@@ -17,13 +34,44 @@ import click
     help="Output.",
 )
 def models(output_format: str) -> None:
-    """List the rerankers that can be named; a folder or a Hugging Face hub id can be named besides."""
+    """List what can be named: rerankers, distillation methods and losses, and what students and teachers are made of.
+
+    In place of a reranker's name, a folder or a Hugging Face hub id can be given.
+    """
+    groups = named()
+    if output_format == "json":
+        click.echo(json.dumps(groups, indent=2, ensure_ascii=False))
+        return
+    for number, (group, entries) in enumerate(groups.items()):
+        heading = group.replace("_", " ")
+        click.echo(heading if number == 0 else f"\n{heading}")
+        width = max(map(len, entries), default=0)
+        for name, said in entries.items():
+            click.echo(f"  {name:<{width}}  {said}".rstrip())
+
+
+def named() -> dict[str, dict[str, str]]:
+    """Return all that can be named, by group: name -> what it is in a line, empty where no more can be said."""
+    from reranker_kd.distill.methods import MASKED_LANGUAGE_MODEL
+    from reranker_kd.distill.students import StudentSettings
     from reranker_kd.rerank.registry import registered_names
 
-    names = registered_names()
-    if output_format == "json":
-        click.echo(json.dumps({"rerankers": names}, indent=2))
-        return
-    width = max(map(len, names), default=0)
-    for name, value in sorted(names.items()):
-        click.echo(f"{name:<{width}}  {value}")
+    groups = {"rerankers": dict(sorted(registered_names().items()))}
+    for group, place in _REGISTRIES.items():
+        module, _, name = place.partition(":")
+        registry: Mapping[str, Any] = getattr(import_module(module), name)
+        groups[group] = {key: _line(entry) for key, entry in registry.items()}
+    groups["losses"][MASKED_LANGUAGE_MODEL] = "masked tokens predicted from the others, without a teacher"
+    groups["poolings"]["weighted"] = "learnt weights (TwinBERT, section 3.2)"
+    groups["crossings"] = dict.fromkeys(get_args(StudentSettings.model_fields["crossing"].annotation), "")
+    return groups
+
+
+def _line(entry: Any) -> str:
+    """Return where a method was published; of all else the first sentence of its docstring."""
+    if hasattr(entry, "source"):
+        return str(entry.source)
+    told = inspect.getdoc(getattr(entry, "function", entry)) or ""
+    sentence = " ".join(re.split(r"\.(?:\n|$)", told, maxsplit=1)[0].split())
+    # Docstrings are marked up for Sphinx.
+    return re.sub(r":\w+:`~?(?:\w+\.)*(\w+)`", r"\1", sentence).replace("``", "").removeprefix("Return ")

@@ -195,12 +195,12 @@ class Augmentation:
 
     :param function: its keyword-only arguments are the options, whose defaults have their types
     :param kind: what the function takes and returns, see the module
-    :param on: what a rewriting rewrites, unless the plan says otherwise
+    :param side: what a rewriting rewrites, unless the plan says otherwise
     """
 
     function: Callable[..., Any]
     kind: Literal["rewriting", "pseudo-query", "pairing"]
-    on: str | None = None
+    side: str | None = None
 
 
 AUGMENTATIONS: dict[str, Augmentation] = {
@@ -230,7 +230,7 @@ class Augment:
     :param name: of :data:`AUGMENTATIONS`
     :param count: new groups that are made of an old one, from 1
     :param share: the probability that an old group takes part, above 0 and at most 1
-    :param on: ``query``, ``document`` or ``both``, for rewritings only; None takes what the entry says
+    :param side: ``query``, ``document`` or ``both``, for rewritings only; None takes what the entry says
     :param options: see :func:`options`
     :raises RecipeError: an unknown name or option, a wrong type or value
     """
@@ -238,7 +238,7 @@ class Augment:
     name: str
     count: int = 1
     share: float = 1.0
-    on: str | None = None
+    side: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -247,10 +247,10 @@ class Augment:
             raise RecipeError(f"{where}: unknown name; known: {', '.join(AUGMENTATIONS)}")
         if self.count < 1 or not 0 < self.share <= 1:
             raise RecipeError(f"{where}: count is {self.count}, share {self.share}; give count >= 1 and 0 < share <= 1")
-        if self.on is not None and AUGMENTATIONS[self.name].kind != "rewriting":
-            raise RecipeError(f"{where}: rewrites no text; leave on out")
-        if self.on not in (None, "query", "document", "both"):
-            raise RecipeError(f"{where}: on is {self.on!r}; give query, document or both")
+        if self.side is not None and AUGMENTATIONS[self.name].kind != "rewriting":
+            raise RecipeError(f"{where}: rewrites no text; leave side out")
+        if self.side not in (None, "query", "document", "both"):
+            raise RecipeError(f"{where}: side is {self.side!r}; give query, document or both")
         known = options(self.name)
         for option, value in self.options.items():
             if option not in known:
@@ -344,10 +344,10 @@ class _Made:
 
 def _rewrite(made: _Made, group: Group, step: Augment, label: str) -> Group | None:
     rewriting = AUGMENTATIONS[step.name]
-    on = step.on or rewriting.on
+    wanted = step.side or rewriting.side
 
     def rewritten(side: str, old: str) -> str:
-        if on not in (side, "both"):
+        if wanted not in (side, "both"):
             return old
         text = rewriting.function(made.old[side][old], made.generator(side, label, old), **step.options)
         return made.add(group, side, old, label, text) or old

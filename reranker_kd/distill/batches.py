@@ -16,6 +16,9 @@ from reranker_kd.inference.batching import batches_by_tokens, padded
 from reranker_kd.inference.pair_tokenizer import PairTokenizer, TokenIds, TokenSequence, longest_first
 from reranker_kd.types import FloatArray
 
+CHUNK_TOKENS = 4096
+"""Tokens that go through the network together, padding included: larger ones leave a CPU's caches."""
+
 Inputs = dict[str, Tensor]
 """``input_ids``, ``attention_mask`` and, where the network takes them, ``token_type_ids``; each (n, tokens)."""
 
@@ -101,7 +104,7 @@ class GroupCollator:
         twin: bool,
         max_length: int,
         max_query_length: int,
-        chunk_tokens: int = 8192,
+        chunk_tokens: int = CHUNK_TOKENS,
     ) -> None:
         self._dataset = dataset
         self._tokenizer = tokenizer
@@ -145,14 +148,33 @@ class GroupCollator:
         return chunks_of(sequences, self._tokenizer, self._chunk_tokens)
 
 
-class TextDataset(Dataset[int]):
-    """Single texts, for stages on a collection without queries."""
+@dataclass(frozen=True, slots=True)
+class TextBatch:
+    """Single texts that are learnt together, queries before documents.
 
-    def __init__(self, texts: Sequence[str], tokenizer: PairTokenizer) -> None:
-        self.tokens = tokenizer.encode(list(texts))
+    :param queries: their sequences; None where there are none
+    :param documents: likewise
+    :param teacher: the teacher's embeddings (n, d), queries first; None without
+    """
+
+    queries: Chunks | None
+    documents: Chunks | None
+    teacher: Tensor | None
+
+
+class TextDataset(Dataset[int]):
+    """Single texts, by number: for losses over embeddings queries first, then documents; else documents alone.
+
+    :param embeddings: the teacher's, (n, d), of queries and documents in their order; None takes no queries in
+    """
+
+    def __init__(self, groups: GroupDataset, embeddings: FloatArray | None = None) -> None:
+        self.queries = groups.query_tokens if embeddings is not None else []
+        self.documents = groups.document_tokens
+        self.embeddings = embeddings
 
     def __len__(self) -> int:
-        return len(self.tokens)
+        return len(self.queries) + len(self.documents)
 
     def __getitem__(self, number: int) -> int:
         return number
@@ -162,17 +184,40 @@ class TextCollator:
     """Puts single texts into a batch."""
 
     def __init__(
-        self, dataset: TextDataset, tokenizer: PairTokenizer, *, max_length: int, chunk_tokens: int = 8192
+        self,
+        dataset: TextDataset,
+        tokenizer: PairTokenizer,
+        *,
+        max_length: int,
+        max_query_length: int,
+        chunk_tokens: int = CHUNK_TOKENS,
     ) -> None:
         self._dataset = dataset
         self._tokenizer = tokenizer
-        self._room = max_length - tokenizer.single_frame.size
+        special = tokenizer.single_frame.size
+        self._rooms = max_query_length - special, max_length - special
         self._chunk_tokens = chunk_tokens
 
-    def __call__(self, numbers: Sequence[int]) -> dict[str, Chunks]:
+    def __call__(self, numbers: Sequence[int]) -> dict[str, TextBatch]:
         """Return the batch of these texts, under the name of the network's argument."""
-        sequences = [self._tokenizer.single(self._dataset.tokens[number][: self._room]) for number in numbers]
-        return {"texts": chunks_of(sequences, self._tokenizer, self._chunk_tokens)}
+        data, first = self._dataset, len(self._dataset.queries)
+        queries = [number for number in numbers if number < first]
+        documents = [number for number in numbers if number >= first]
+        teacher = None
+        if data.embeddings is not None:
+            teacher = torch.from_numpy(data.embeddings[queries + documents])
+        batch = TextBatch(
+            self._chunks([data.queries[number] for number in queries], self._rooms[0]),
+            self._chunks([data.documents[number - first] for number in documents], self._rooms[1]),
+            teacher,
+        )
+        return {"texts": batch}
+
+    def _chunks(self, tokens: list[TokenIds], room: int) -> Chunks | None:
+        if not tokens:
+            return None
+        sequences = [self._tokenizer.single(ids[:room]) for ids in tokens]
+        return chunks_of(sequences, self._tokenizer, self._chunk_tokens)
 
 
 def chunks_of(sequences: Sequence[TokenSequence], tokenizer: PairTokenizer, chunk_tokens: int) -> Chunks:
@@ -193,8 +238,8 @@ def to_device(value: Any, device: torch.device) -> Any:
         return value.to(device)
     if isinstance(value, Chunks):
         return Chunks([to_device(inputs, device) for inputs in value.inputs], value.order.to(device))
-    if isinstance(value, GroupBatch):
-        return GroupBatch(*(to_device(getattr(value, name), device) for name in GroupBatch.__slots__))
+    if isinstance(value, GroupBatch | TextBatch):
+        return type(value)(*(to_device(getattr(value, name), device) for name in value.__slots__))
     if isinstance(value, dict):
         return {key: to_device(item, device) for key, item in value.items()}
     return value

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from accelerate import PartialState
 
 from reranker_kd.distill.fidelity import Fidelity, fidelity
 from reranker_kd.distill.methods import METHODS
@@ -51,9 +52,14 @@ class Report:
 
 def distill_and_report(
     recipe: DistillRecipe, output: Path, *, cache: Path | None = None, quiet: bool = False
-) -> Report:
-    """Make a student, measure it, and write report and model card; see :func:`~reranker_kd.distill.run.distill`."""
+) -> Report | None:
+    """Make a student, measure it, and write report and model card; see :func:`~reranker_kd.distill.run.distill`.
+
+    :return: under torchrun None in all processes but the first, which alone measures
+    """
     distilled = distill(recipe, output, cache=cache, quiet=quiet)
+    if not PartialState().is_main_process:
+        return None
     report = make_report(output, distilled)
     write_report(output, recipe, distilled, report)
     return report

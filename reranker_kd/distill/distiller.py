@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reranker_kd.distill.batches import Chunks, GroupBatch, Inputs
+from reranker_kd.distill.batches import Chunks, GroupBatch, Inputs, TextBatch
+from reranker_kd.distill.embedding_losses import EMBEDDING_LOSSES
 from reranker_kd.distill.layer_losses import attention_loss, hidden_loss, layer_mapping, relation_kl, relations
 from reranker_kd.distill.layers import Recorded, depth_of, recording
 from reranker_kd.distill.losses import LOSSES, in_batch, rank_kl, targets
@@ -24,6 +25,7 @@ class Distiller(torch.nn.Module):
     :param student: its network is trained in place
     :param stage: which losses
     :param teacher_encoder: a transformer that reads the same tokens, for losses over layers; it is frozen
+    :param teacher_width: numbers of an embedding of a teacher that is a bi-encoder, for losses over embeddings
     :param masked_language_model: the objective without a teacher, where the stage has it
     :raises RecipeError: losses that this student or teacher cannot have
     """
@@ -36,6 +38,7 @@ class Distiller(torch.nn.Module):
         student: Student,
         stage: Stage,
         teacher_encoder: Any = None,
+        teacher_width: int | None = None,
         masked_language_model: MaskedLanguageModel | None = None,
     ) -> None:
         super().__init__()
@@ -48,6 +51,8 @@ class Distiller(torch.nn.Module):
         self._teacher: tuple[Any, ...] = ()
         if stage.layer_losses:
             self._prepare_layers(student, teacher_encoder)
+        if stage.embedding_losses:
+            self._prepare_embeddings(student, teacher_width)
 
     def _prepare_layers(self, student: Student, teacher: Any) -> None:
         if student.encoder is None or teacher is None:
@@ -73,7 +78,17 @@ class Distiller(torch.nn.Module):
         self._encoder = (student.encoder,)
         self._teacher = (teacher.eval().requires_grad_(False),)
 
-    def forward(self, batch: GroupBatch | None = None, texts: Chunks | None = None) -> dict[str, Tensor]:
+    def _prepare_embeddings(self, student: Student, teacher_width: int | None) -> None:
+        if not isinstance(student.network, Twin) or teacher_width is None:
+            raise RecipeError(
+                f"losses {', '.join(self.stage.embedding_losses)} need a twin as student and a bi-encoder as teacher: "
+                "take student.kind twin and teacher.model, or a method without embeddings"
+            )
+        width = student.network.dimension()
+        if width != teacher_width and "text_embedding" in self.stage.losses:
+            self.projections.append(torch.nn.Linear(width, teacher_width, bias=False))
+
+    def forward(self, batch: GroupBatch | None = None, texts: TextBatch | None = None) -> dict[str, Tensor]:
         """Return the loss and its parts.
 
         :param batch: groups, for a stage on groups
@@ -84,9 +99,13 @@ class Distiller(torch.nn.Module):
             assert texts is not None
             parts = {}
             if self.masked_language_model is not None:
-                parts[MASKED_LANGUAGE_MODEL] = self.masked_language_model(texts)
-            else:
-                for inputs in texts.inputs:
+                assert texts.documents is not None
+                parts[MASKED_LANGUAGE_MODEL] = self.masked_language_model(texts.documents)
+            if self.stage.embedding_losses:
+                parts |= self._embedding_losses(texts)
+            if self.stage.layer_losses:
+                assert texts.documents is not None
+                for inputs in texts.documents.inputs:
                     self._encode_and_compare(inputs, layers)
         elif batch.pairs is not None:
             scores = self._pair_scores(batch.pairs, layers)
@@ -108,6 +127,21 @@ class Distiller(torch.nn.Module):
                 outputs = self.network(**inputs)
             rows.append(getattr(outputs, "logits", outputs)[:, 0].float())
         return _in_order(torch.cat(rows), pairs.order)
+
+    def _embedding_losses(self, texts: TextBatch) -> dict[str, Tensor]:
+        twin = self.network
+        assert isinstance(twin, Twin) and texts.teacher is not None
+        sides = [(twin.query_tower, texts.queries), (twin.document_tower, texts.documents)]
+        vectors = torch.cat([_encode(tower, chunks) for tower, chunks in sides if chunks is not None])
+        # Of length 1 whatever the crossing: so are the teacher's.
+        vectors = torch.nn.functional.normalize(vectors.float(), dim=1)
+        parts = {}
+        for name, term in self.stage.embedding_losses.items():
+            given: dict[str, Any] = dict(term.options)
+            if name == "text_embedding" and len(self.projections):
+                given["projection"] = self.projections[0]
+            parts[name] = EMBEDDING_LOSSES[name](vectors, texts.teacher, **given)
+        return parts
 
     def _encode_and_compare(self, inputs: Inputs, layers: _Sums) -> None:
         with recording(self._encoder[0]) as ours:

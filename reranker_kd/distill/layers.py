@@ -62,14 +62,16 @@ def recording(encoder: Any) -> Iterator[Recorded]:
 
         return keep
 
-    embeddings = getattr(encoder, "embeddings_project", encoder.embeddings)
-    hooks = [embeddings.register_forward_hook(keep_hidden)]
+    watched = [(getattr(encoder, "embeddings_project", encoder.embeddings), keep_hidden)]
     for layer in layers:
-        hooks.append(layer.register_forward_hook(keep_hidden))
         attention = layer.attention.self
-        hooks.append(attention.query.register_forward_hook(keep_in(recorded.queries)))
-        hooks.append(attention.key.register_forward_hook(keep_in(recorded.keys)))
-        hooks.append(attention.value.register_forward_hook(keep_in(recorded.values)))
+        watched += [
+            (layer, keep_hidden),
+            (attention.query, keep_in(recorded.queries)),
+            (attention.key, keep_in(recorded.keys)),
+            (attention.value, keep_in(recorded.values)),
+        ]
+    hooks = [module.register_forward_hook(keep) for module, keep in watched]
     try:
         yield recorded
     finally:
@@ -79,6 +81,8 @@ def recording(encoder: Any) -> Iterator[Recorded]:
 
 def _layers_of(encoder: Any) -> Any:
     layers = getattr(getattr(encoder, "encoder", None), "layer", None)
-    if layers is None or not hasattr(layers[0], "attention"):
+    # MPNet and DeBERTa have layers too, whose projections bear other names.
+    attention = getattr(getattr(layers[0], "attention", None), "self", None) if layers else None
+    if not all(hasattr(attention, name) for name in ("query", "key", "value")):
         raise RecipeError(f"layers of a {type(encoder).__name__} cannot be recorded: take a BERT or one of its kin")
     return layers

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, gelu, linear
 
 from reranker_kd.distill.batches import Chunks
+from reranker_kd.errors import RecipeError
 
 
 class MaskedLanguageModel(torch.nn.Module):
@@ -20,10 +21,17 @@ class MaskedLanguageModel(torch.nn.Module):
     :param encoder: a BERT or ELECTRA, trained in place
     :param mask_id: the mask's token
     :param special_ids: tokens that are never predicted
+    :param share: of the tokens that are to be predicted
+    :raises RecipeError: the tokenizer has no mask
     """
 
-    def __init__(self, encoder: Any, mask_id: int, special_ids: tuple[int, ...], share: float = 0.15) -> None:
+    def __init__(self, encoder: Any, mask_id: int | None, special_ids: tuple[int, ...], share: float = 0.15) -> None:
         super().__init__()
+        if mask_id is None:
+            raise RecipeError(
+                "domain_pretraining: the tokenizer of student.start has no mask token: leave it out, or start from a "
+                "model that was pre-trained with masks"
+            )
         config = encoder.config
         width = getattr(config, "embedding_size", config.hidden_size)
         # Not registered: the student holds it already.
@@ -37,7 +45,8 @@ class MaskedLanguageModel(torch.nn.Module):
 
     def forward(self, texts: Chunks) -> Tensor:
         """Return the mean cross-entropy over the tokens that are to be predicted."""
-        losses, count = torch.zeros(()), 0
+        # Where nothing is chosen the loss is 0, and still something that has a gradient.
+        losses, count = 0.0 * self.bias.sum(), 0
         for inputs in texts.inputs:
             ids = inputs["input_ids"]
             chosen = self._chosen(ids, inputs["attention_mask"])
@@ -46,7 +55,7 @@ class MaskedLanguageModel(torch.nn.Module):
             hidden = self._encoder[0](**{**inputs, "input_ids": self._corrupted(ids, chosen)}).last_hidden_state
             table = self._encoder[0].get_input_embeddings().weight
             logits = linear(self.norm(gelu(self.dense(hidden[chosen]))), table, self.bias)
-            losses = losses.to(logits.device) + cross_entropy(logits.float(), ids[chosen], reduction="sum")
+            losses = losses + cross_entropy(logits.float(), ids[chosen], reduction="sum")
             count += int(chosen.sum())
         return losses / max(1, count)
 

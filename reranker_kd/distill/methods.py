@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from reranker_kd.distill import losses
+from reranker_kd.distill.embedding_losses import EMBEDDING_LOSSES
 from reranker_kd.distill.layer_losses import LAYER_LOSSES
 
 MASKED_LANGUAGE_MODEL = "masked_language_model"
@@ -30,7 +31,7 @@ class LossTerm(BaseModel):
 class Stage(BaseModel):
     """A stretch of training.
 
-    :param on: ``groups`` of the transfer set, or single ``texts`` of its documents (for losses over layers alone)
+    :param over: ``groups`` of the transfer set, or single ``texts`` of its documents (for losses over layers alone)
     :param losses: by their names; a number stands for its weight
     :param layer_mapping: ``uniform``, ``last``, or the teacher's layers
     :param steps: updates of the weights; None takes the recipe's
@@ -39,7 +40,7 @@ class Stage(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    on: Literal["groups", "texts"] = "groups"
+    over: Literal["groups", "texts"] = "groups"
     losses: dict[str, LossTerm] = Field(min_length=1)
     layer_mapping: Literal["uniform", "last"] | tuple[int, ...] = "uniform"
     steps: int | None = Field(default=None, ge=1)
@@ -63,19 +64,41 @@ class Stage(BaseModel):
                     "options": options | term.get("options", {}),
                 }
             for option in term.get("options", {}) if isinstance(term, dict) else ():
-                if name not in losses.LOSSES or option not in losses.options(name):
-                    known = losses.options(name) if name in losses.LOSSES else {}
+                if option not in (known := loss_options(name)):
                     raise ValueError(f"{name} has no option {option!r}; known: {', '.join(known) or 'none'}")
             terms[name] = term
         return terms
+
+    @model_validator(mode="after")
+    def _fits_what_it_is_over(self) -> Stage:
+        over_texts = {*LAYER_LOSSES, *EMBEDDING_LOSSES, MASKED_LANGUAGE_MODEL}
+        over_groups = {*losses.LOSSES, *LAYER_LOSSES}
+        wrong = [name for name in self.losses if name not in (over_texts if self.over == "texts" else over_groups)]
+        if wrong:
+            other = "groups" if self.over == "texts" else "texts"
+            raise ValueError(f"{wrong[0]} is a loss over {other}: give it a stage of its own, over: {other}")
+        return self
 
     @property
     def layer_losses(self) -> dict[str, LossTerm]:
         """The losses over layers."""
         return {name: term for name, term in self.losses.items() if name in LAYER_LOSSES}
 
+    @property
+    def embedding_losses(self) -> dict[str, LossTerm]:
+        """The losses over embeddings of single texts."""
+        return {name: term for name, term in self.losses.items() if name in EMBEDDING_LOSSES}
 
-KNOWN_LOSSES = {*losses.LOSSES, *LAYER_LOSSES, MASKED_LANGUAGE_MODEL}
+
+KNOWN_LOSSES = {*losses.LOSSES, *LAYER_LOSSES, *EMBEDDING_LOSSES, MASKED_LANGUAGE_MODEL}
+"""Every loss that a stage may name."""
+
+
+def loss_options(name: str) -> dict[str, Any]:
+    """Return the options of a loss with their defaults."""
+    if name in losses.LOSSES:
+        return losses.options(name)
+    return {"temperature": 0.05} if name == "text_similarity" else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +116,7 @@ class Method:
 
 
 def _stage(**losses_and_settings: Any) -> Stage:
-    settings = {key: losses_and_settings.pop(key) for key in ("on", "layer_mapping") if key in losses_and_settings}
+    settings = {key: losses_and_settings.pop(key) for key in ("over", "layer_mapping") if key in losses_and_settings}
     return Stage(losses=losses_and_settings, **settings)
 
 
@@ -128,6 +151,11 @@ METHODS: dict[str, Method] = {
     "rank-kl": Method("listwise: the teacher's softmax over a query's candidates", (_stage(rank_kl=1.0),)),
     "ranknet": Method("Burges et al. 2005, on the teacher's order", (_stage(ranknet=1.0),)),
     "list-mse": Method("squared error of centred scores", (_stage(list_mse=1.0),)),
+    "embedding-kd": Method(
+        "Reimers and Gurevych 2020: the teacher's embeddings, text by text; then its scores",
+        (_stage(over="texts", text_embedding=1.0), _stage(rank_kl={"weight": 1.0, "temperature": 1.0})),
+        "twin",
+    ),
     "contrastive-kd": Method(
         "in-batch negatives beside the teacher's scores (Lin et al. 2021)",
         (_stage(contrastive_kd={"weight": 1.0, "alpha": 0.5}),),
@@ -136,8 +164,8 @@ METHODS: dict[str, Method] = {
 }
 """Methods by the name that a recipe gives."""
 
-GENERAL = _stage(on="texts", **_LAYERS)
+GENERAL = _stage(over="texts", **_LAYERS)
 """General distillation (TinyBERT, section 3.2.1): the layers alone, on texts without a task."""
 
-DOMAIN_PRETRAINING = _stage(on="texts", **{MASKED_LANGUAGE_MODEL: 1.0})
+DOMAIN_PRETRAINING = _stage(over="texts", **{MASKED_LANGUAGE_MODEL: 1.0})
 """Domain pre-training (BertBiLSTM's teacher): masked language modelling on the collection's own texts."""

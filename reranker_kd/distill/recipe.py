@@ -13,7 +13,7 @@ from reranker_kd.distill.augmentation import Augment
 from reranker_kd.distill.methods import DOMAIN_PRETRAINING, GENERAL, METHODS, Stage
 from reranker_kd.distill.mining import Draw
 from reranker_kd.distill.students import StudentSettings
-from reranker_kd.distill.teacher import AnyTeacher
+from reranker_kd.distill.teacher_settings import AnyTeacher
 from reranker_kd.errors import RecipeError
 from reranker_kd.recipe import beside, first_fault, read_yaml
 
@@ -28,8 +28,8 @@ class TransferSettings(_Section):
     """Where the groups come from.
 
     :param folder: a transfer set that was written before, in place of all else
-    :param queries: a topics file; without one, all queries are augmented ones
-    :param collection: the documents
+    :param queries: a topics file
+    :param collection: the documents: a file or folder, or several of them
     :param index: a Lucene index of the collection; built where BM25 candidates are wanted and none is named
     :param runs: candidates by name, besides ``bm25``, which is retrieved where a draw asks for it
     :param draws: what a group is made of, see :class:`Draw`
@@ -41,7 +41,7 @@ class TransferSettings(_Section):
 
     folder: str | None = None
     queries: str | None = None
-    collection: str | None = None
+    collection: str | tuple[str, ...] | None = None
     index: str | None = None
     runs: dict[str, str] = Field(default_factory=dict)
     draws: tuple[Draw, ...] = (Draw("bm25", 7, depth=100), Draw("random", 1))
@@ -67,6 +67,7 @@ class TrainingSettings(_Section):
     :param learning_rate: at its peak, after the warm-up; it falls to 0 in a line
     :param precision: ``auto`` takes bfloat16 where the device computes in it
     :param save_every: updates between two checkpoints; a killed training goes on from the last
+    :param device: ``cpu`` or ``cuda``; None takes a GPU where there is one
     """
 
     steps: int = Field(default=1000, ge=1)
@@ -79,13 +80,13 @@ class TrainingSettings(_Section):
     precision: Literal["float32", "bfloat16", "auto"] = "auto"
     save_every: int = Field(default=200, ge=1)
     log_every: int = Field(default=20, ge=1)
-    device: str | None = None
+    device: Literal["cpu", "cuda"] | None = None
 
 
 class ValidationSettings(_Section):
     """Topics that choose the checkpoint; report on others.
 
-    :param every: updates between two validations, each with a checkpoint; None validates at the end of a stage alone
+    :param every: updates between two validations, each with a checkpoint; None takes ``training.save_every``
     """
 
     topics: str
@@ -153,6 +154,10 @@ def read_distill_recipe(path: str | Path, changes: Sequence[str] = ()) -> Distil
     for section in ("transfer_set", "validation"):
         if isinstance(content.get(section), dict):
             beside(path.parent, content[section], _FILES)
+            if isinstance(several := content[section].get("collection"), list):
+                places = {str(number): place for number, place in enumerate(several)}
+                beside(path.parent, places, tuple(places))
+                content[section]["collection"] = list(places.values())
     runs = content.get("transfer_set", {}).get("runs") if isinstance(content.get("transfer_set"), dict) else None
     if isinstance(runs, dict):
         beside(path.parent, runs, tuple(runs))

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from safetensors.torch import load_file, save_file
 
 from reranker_kd.distill.batches import GroupCollator, GroupDataset, TextCollator, TextDataset
@@ -23,6 +24,7 @@ from reranker_kd.distill.recipe import DistillRecipe, as_json, needs_teacher
 from reranker_kd.distill.sources import Validation, load_validation, make_transfer_set
 from reranker_kd.distill.students import Student, build_student, token_encoder_of
 from reranker_kd.distill.teacher import EnsembleSettings, ModelSettings, Teacher, TeacherSettings, make_teacher
+from reranker_kd.distill.teacher_embeddings import embed_texts, encoder_of
 from reranker_kd.distill.train import train_stage
 from reranker_kd.distill.transfer_set import TransferSet, pairs, read_transfer_set, write_transfer_set
 from reranker_kd.errors import InputError, RecipeError
@@ -30,6 +32,7 @@ from reranker_kd.formats.files import atomic_writer
 from reranker_kd.inference.pair_tokenizer import PairTokenizer
 from reranker_kd.models.registry import model_folder
 from reranker_kd.report.progress import progress_bar
+from reranker_kd.types import FloatArray
 
 WORK = ".work"
 """Beneath the student's folder: transfer set, checkpoints; a finished student does not need it."""
@@ -72,38 +75,48 @@ def distill(recipe: DistillRecipe, output: Path, *, cache: Path | None = None, q
     stages = recipe.all_stages()
     encoder = _teacher_encoder(recipe) if any(stage.layer_losses for stage in stages) else None
     # Made once now, so that what cannot be is known before hours of scoring.
+    embedder = encoder_of(_first_model(recipe.teacher)) if any(stage.embedding_losses for stage in stages) else None
+    width = None if embedder is None else embedder.dimension
     for stage in stages:
-        _distiller(student, stage, encoder)
+        _distiller(student, stage, encoder, width)
     teacher = None
     if any(needs_teacher(stage) and _on_scores(stage) for stage in stages):
         assert recipe.teacher is not None
         teacher = make_teacher(recipe.teacher, cache or work / "scores")
     validation = load_validation(recipe.validation) if recipe.validation else None
-    with atomic_writer(work / _RECIPE) as stream:
-        json.dump(as_json(recipe), stream, indent=2)
-
     seconds: dict[str, float] = {}
-    with _timed(seconds, "transfer set"):
-        transfer_set = _transfer_set(recipe, work, quiet=quiet)
-    listed = pairs(transfer_set)
-    scores = np.full(len(listed), np.nan, dtype=np.float32)
-    if teacher is not None:
-        bar = progress_bar("scoring by the teacher", len(listed), "pairs", quiet=quiet)
-        with _timed(seconds, "teacher"), bar as advancing:
-            scores = teacher.scores(transfer_set, listed, advancing.advance)
+    processes = PartialState(cpu=recipe.training.device == "cpu")
+    quiet = quiet or not processes.is_main_process
+    # Under torchrun the first process does what is kept on disk, and the others read it there.
+    with processes.main_process_first():
+        with atomic_writer(work / _RECIPE) as stream:
+            json.dump(as_json(recipe), stream, indent=2)
+        with _timed(seconds, "transfer set"):
+            transfer_set = _transfer_set(recipe, work, quiet=quiet)
+        listed = pairs(transfer_set)
+        scores = np.full(len(listed), np.nan, dtype=np.float32)
+        if teacher is not None:
+            bar = progress_bar("scoring by the teacher", len(listed), "pairs", quiet=quiet)
+            with _timed(seconds, "teacher"), bar as advancing:
+                scores = teacher.scores(transfer_set, listed, advancing.advance)
+        embeddings = None
+        if embedder is not None:
+            with _timed(seconds, "teacher embeddings"):
+                embeddings = embed_texts(embedder, transfer_set, cache or work / "scores", quiet=quiet)
     with _timed(seconds, "tokens"):
-        tokenizer = PairTokenizer(student.tokenizer)
+        tokenizer = student.framed(student.tokenizer)
         groups = GroupDataset(transfer_set, scores, tokenizer)
-        texts = TextDataset(list(transfer_set.documents.values()), tokenizer)
-    if not len(groups):
+    if not len(groups) and any(stage.over == "groups" for stage in stages):
         raise InputError("empty transfer set: no group has two documents with a teacher's score or a label")
-    school = _School(recipe, student, encoder, tokenizer, groups, texts, validation, work, quiet)
+    school = _School(recipe, student, encoder, tokenizer, groups, embeddings, validation, work, quiet)
     log = []
     for number, stage in enumerate(stages, start=1):
         with _timed(seconds, f"stage {number}"):
             log.append(school.teach(number, stage))
     student.network.eval()
-    student.save(output)
+    if processes.is_main_process:
+        student.save(output)
+    processes.wait_for_everyone()
     return Distilled(student, log, transfer_set, teacher, validation, seconds)
 
 
@@ -144,7 +157,12 @@ def _first_model(settings: TeacherSettings | None) -> ModelSettings | None:
 
 
 def _on_scores(stage: Stage) -> bool:
-    return stage.on == "groups" and any(name not in stage.layer_losses for name in stage.losses)
+    return stage.over == "groups" and any(name not in stage.layer_losses for name in stage.losses)
+
+
+def _can_rank(stage: Stage) -> bool:
+    # After losses over layers or masked tokens alone, a score means nothing yet.
+    return _on_scores(stage) or bool(stage.embedding_losses)
 
 
 def _objective(stage: Stage, student: Student) -> MaskedLanguageModel | None:
@@ -156,8 +174,8 @@ def _objective(stage: Stage, student: Student) -> MaskedLanguageModel | None:
     return MaskedLanguageModel(student.encoder, tokenizer.mask_token_id, tuple(tokenizer.all_special_ids))
 
 
-def _distiller(student: Student, stage: Stage, encoder: Any) -> Distiller:
-    return Distiller(student, stage, encoder if stage.layer_losses else None, _objective(stage, student))
+def _distiller(student: Student, stage: Stage, encoder: Any, width: int | None) -> Distiller:
+    return Distiller(student, stage, encoder if stage.layer_losses else None, width, _objective(stage, student))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +187,7 @@ class _School:
     encoder: Any
     tokenizer: PairTokenizer
     groups: GroupDataset
-    texts: TextDataset
+    embeddings: FloatArray | None
     validation: Validation | None
     work: Path
     quiet: bool
@@ -181,6 +199,10 @@ class _School:
             self.student.network.load_state_dict(load_file(done), strict=False)
             return json.loads(log.read_text(encoding="utf-8"))
         entries = self._train(number, stage)
+        processes = PartialState()
+        processes.wait_for_everyone()
+        if not processes.is_main_process:
+            return entries
         with atomic_writer(log) as stream:
             json.dump(entries, stream)
         temporary = done.with_suffix(".part")
@@ -194,35 +216,34 @@ class _School:
         with torch.random.fork_rng(devices=[]):
             # What is learnt beside the student begins at random: the same whether or not earlier stages ran now.
             torch.manual_seed(seed)
-            distiller = _distiller(self.student, stage, self.encoder)
+            width = None if self.embeddings is None else self.embeddings.shape[1]
+            distiller = _distiller(self.student, stage, self.encoder, width)
         steps = stage.steps or training.steps
         settings = self.recipe.validation
         with progress_bar(f"training, stage {number}", steps, "steps", quiet=self.quiet) as bar:
             return train_stage(
                 distiller,
-                self.groups if stage.on == "groups" else self.texts,
-                self._collator(stage),
+                *self._data(stage),
                 training,
                 self._checkpoints(number),
                 steps=steps,
                 learning_rate=stage.learning_rate or training.learning_rate,
                 seed=seed,
-                validate=self._validate if self.validation is not None and _on_scores(stage) else None,
+                validate=self._validate if self.validation is not None and _can_rank(stage) else None,
                 validate_every=None if settings is None else settings.every,
                 progress=bar,
             )
 
-    def _collator(self, stage: Stage) -> GroupCollator | TextCollator:
+    def _data(self, stage: Stage) -> tuple[Any, Any]:
         settings = self.student.settings
-        if stage.on == "texts":
-            return TextCollator(self.texts, self.tokenizer, max_length=settings.max_length)
-        return GroupCollator(
-            self.groups,
-            self.tokenizer,
-            twin=settings.kind == "twin",
-            max_length=settings.max_length,
-            max_query_length=settings.max_query_length or settings.max_length,
-        )
+        lengths = {
+            "max_length": settings.max_length,
+            "max_query_length": settings.max_query_length or settings.max_length,
+        }
+        if stage.over == "texts":
+            texts = TextDataset(self.groups, self.embeddings if stage.embedding_losses else None)
+            return texts, TextCollator(texts, self.tokenizer, **lengths)
+        return self.groups, GroupCollator(self.groups, self.tokenizer, twin=settings.kind == "twin", **lengths)
 
     def _validate(self) -> float:
         assert self.validation is not None

@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reranker_kd.errors import InputError, ModelError, OutputError
-from reranker_kd.formats.files import atomic_writer
+from reranker_kd.formats.files import atomic_writer, save_array
 from reranker_kd.rerank.base import Pair, Progress, Reranker, no_progress
 from reranker_kd.types import FloatArray
 
@@ -104,7 +103,7 @@ class ScoreCache:
             # Numbers go up, so that parts written side by side have one order for everybody.
             self.refresh()
             number = 1 + max((_number(name) for name in self._read), default=0)
-            _save(self.folder / f"part-{number:08d}.npy", _sorted(entries))
+            save_array(self.folder / f"part-{number:08d}.npy", _sorted(entries))
             self.refresh()
 
     def refresh(self) -> None:
@@ -177,19 +176,6 @@ def _score(reranker: Reranker, pairs: Sequence[Pair], on_progress: Progress) -> 
     if scores.shape != (len(pairs),) or not np.isfinite(scores).all():
         raise ModelError(f"{type(reranker).__name__}: gave other than one finite score for each of {len(pairs)} pairs")
     return scores
-
-
-def _save(path: Path, part: npt.NDArray[np.void]) -> None:
-    # One name for all, since whoever writes holds the lock; what a killed process left under it is overwritten.
-    temporary = path.with_name(".part")
-    try:
-        with temporary.open("wb") as binary:
-            np.save(binary, part, allow_pickle=False)
-            binary.flush()
-            os.fsync(binary.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot write: {error.strerror or error}") from error
 
 
 def _read_part(path: Path) -> npt.NDArray[np.void]:

@@ -1,7 +1,8 @@
 """Smaller transformers out of larger ones: chosen layers, a factorised embedding, a narrower width.
 
-Works on BERT's layout, which MiniLM, TinyBERT and their kin share. A factorised embedding (a table of e columns and a
-projection to the hidden width, as ALBERT and ELECTRA have it) makes the result an ELECTRA, whose layers are BERT's.
+Works on BERT's layout, which MiniLM, TinyBERT, ELECTRA, RoBERTa and their kin share; what comes of a RoBERTa is a BERT.
+A factorised embedding (a table of e columns and a projection to the hidden width, as ALBERT and ELECTRA have it) makes
+the result an ELECTRA, whose layers are BERT's.
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ import torch
 from transformers import BertConfig, BertModel, ElectraConfig, ElectraModel
 
 from reranker_kd.errors import RecipeError
-from reranker_kd.models.bert_bilstm import reduced_embeddings
+
+_OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "camembert"})
+"""These number positions from the padding token's id + 1; the rows before are never read."""
+
+_LAYOUTS = frozenset({"bert", "electra", *_OFFSET_POSITIONS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +52,14 @@ def shape_from(
     """Return the shape asked for, with what is None as a larger transformer's config has it.
 
     :param layers: a number, spread evenly up to the last layer (TinyBERT's mapping), or the layers themselves
-    :raises RecipeError: layers that the larger one lacks, a width that its heads do not divide, or one that is larger
+    :raises RecipeError: another layout than BERT's, layers that the larger one lacks, a width that its heads do not
+        divide, or one that is larger
     """
+    if config.model_type not in _LAYOUTS:
+        raise RecipeError(
+            f"student.start: a {config.model_type} has not the layout of BERT, which is taken apart here: name a model "
+            f"of {', '.join(sorted(_LAYOUTS))}"
+        )
     depth = config.num_hidden_layers
     if layers is None:
         layers = depth
@@ -66,14 +77,14 @@ def shape_from(
         width = config.hidden_size // config.num_attention_heads
         heads = hidden // width if hidden % width == 0 else config.num_attention_heads
     if hidden % heads:
-        raise RecipeError(f"student.hidden_size: {hidden} does not divide into {heads} heads")
+        raise RecipeError(f"student.hidden_size: {hidden} does not divide into {heads} heads: change student.heads")
     if hidden > config.hidden_size:
         raise RecipeError(f"student.hidden_size: {hidden} is wider than the {config.hidden_size} that it starts from")
-    embedding = embedding_size or hidden
+    own = getattr(config, "embedding_size", config.hidden_size)
+    embedding = embedding_size or (own if hidden == config.hidden_size else min(own, hidden))
     if embedding > hidden:
         raise RecipeError(f"student.embedding_size: {embedding} is wider than hidden_size {hidden}")
-    ratio = config.intermediate_size // config.hidden_size
-    intermediate = intermediate_size or min(config.intermediate_size, ratio * hidden)
+    intermediate = intermediate_size or max(1, config.intermediate_size * hidden // config.hidden_size)
     if intermediate > config.intermediate_size:
         raise RecipeError(
             f"student.intermediate_size: {intermediate} is wider than the {config.intermediate_size} it starts from"
@@ -89,7 +100,7 @@ def new_transformer(shape: TransformerShape, config: Any) -> Any:
         "num_hidden_layers": len(shape.layers),
         "num_attention_heads": shape.heads,
         "intermediate_size": shape.intermediate_size,
-        "max_position_embeddings": config.max_position_embeddings,
+        "max_position_embeddings": config.max_position_embeddings - _first_position(config),
         "type_vocab_size": config.type_vocab_size,
         "hidden_act": config.hidden_act,
         "layer_norm_eps": config.layer_norm_eps,
@@ -107,19 +118,30 @@ def shrunk(large: Any, shape: TransformerShape) -> Any:
 
     A narrower width is the projection on the first right singular vectors of the word embeddings: what a weight reads
     or writes of the hidden state goes through it. Heads and feed-forward units beyond the new number are dropped, those
-    of the smallest norms first. At full width a chosen layer is copied as it is.
+    of the smallest norms first; of a head that grows narrower, the last rows. At full width a chosen layer is copied as
+    it is, whatever the number of heads: another one reads the same rows as other heads. A factorised embedding is
+    :func:`_factorised`; one that is factorised already is copied.
 
-    :param large: a BERT, without its pooler or with it
-    :raises RecipeError: another architecture
+    :param large: a transformer whose config :func:`shape_from` took, without its pooler or with it
+    :raises RecipeError: heads that cannot come out of the larger ones, or another shape of a factorised embedding
     """
-    if not hasattr(large, "embeddings") or not hasattr(getattr(large, "encoder", None), "layer"):
-        raise RecipeError(
-            f"student.start: a {type(large).__name__} has not the layout of BERT, which is taken apart here"
-        )
     small = new_transformer(shape, large.config)
     weights = large.state_dict()
-    basis = _basis(weights["embeddings.word_embeddings.weight"], shape.hidden_size)
-    taken = _embeddings(weights, basis, shape)
+    weights["embeddings.position_embeddings.weight"] = weights["embeddings.position_embeddings.weight"][
+        _first_position(large.config) :
+    ]
+    if "embeddings_project.weight" in weights:
+        kept = tuple(weights["embeddings_project.weight"].shape)
+        if kept != (shape.hidden_size, shape.embedding_size):
+            raise RecipeError(
+                f"student.embedding_size: the start's embedding is factorised, {kept[1]} to {kept[0]}, and stays so: "
+                "leave student.embedding_size and student.hidden_size out"
+            )
+        basis = None
+        taken = {key: value for key, value in weights.items() if key.startswith("embeddings")}
+    else:
+        basis = _basis(weights["embeddings.word_embeddings.weight"], shape.hidden_size)
+        taken = _embeddings(weights, basis, shape)
     for place, number in enumerate(shape.layers):
         prefix, name = f"encoder.layer.{number - 1}.", f"encoder.layer.{place}."
         layer = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
@@ -160,22 +182,47 @@ def _embeddings(
     shift = _read(weights["embeddings.LayerNorm.bias"], basis)
     if shape.embedding_size == shape.hidden_size:
         return {**tables, "embeddings.LayerNorm.weight": gain, "embeddings.LayerNorm.bias": shift}
-    # ELECTRA normalises the narrow embedding and projects it: the projection takes the gain and the shift.
-    words = tables["embeddings.word_embeddings.weight"]
-    directions = _basis(words, shape.embedding_size)
-    assert directions is not None
-    narrow = {key: value @ directions for key, value in tables.items()}
-    narrow["embeddings.word_embeddings.weight"] = reduced_embeddings(words, shape.embedding_size)
-    one = torch.ones(shape.embedding_size)
+    return _factorised(tables, gain, shift, shape.embedding_size)
+
+
+def _factorised(
+    tables: dict[str, torch.Tensor], gain: torch.Tensor, shift: torch.Tensor, width: int
+) -> dict[str, torch.Tensor]:
+    """Return ELECTRA's embedding, narrow tables whose normalised sum is projected, that is nearest to BERT's.
+
+    Normalisation takes the mean away: it is 0 before it and after, so that both norms are of the same vector but for
+    the directions that are dropped. What is kept are the ``width`` - 1 principal directions of the centred sums of
+    word, position and token type; where these span no more, the result is BERT's own embedding, exactly.
+    """
+    centred = {key: (value - value.mean(1, keepdim=True)).double() for key, value in tables.items()}
+    # The second moment of sums of independent, equally frequent rows.
+    mean = torch.stack([table.mean(0) for table in centred.values()]).sum(0)
+    covariances = torch.stack([torch.cov(table.T, correction=0) for table in centred.values()])
+    moment = covariances.sum(0) + torch.outer(mean, mean)
+    directions = torch.linalg.eigh(moment).eigenvectors.flip(1)[:, : width - 1]
+    # One dimension more than directions: rows that sum to 0 have no mean that the narrow normalisation would take.
+    into = directions @ _zero_sums(width)
+    narrow = {key: (table @ into).float() for key, table in centred.items()}
     # A normalised vector of e dimensions has length sqrt(e), one of h has sqrt(h).
-    scale = (shape.hidden_size / shape.embedding_size) ** 0.5
+    scale = (len(gain) / width) ** 0.5
     return {
         **narrow,
-        "embeddings.LayerNorm.weight": one,
-        "embeddings.LayerNorm.bias": 0 * one,
-        "embeddings_project.weight": gain[:, None] * directions * scale,
+        "embeddings.LayerNorm.weight": torch.ones(width),
+        "embeddings.LayerNorm.bias": torch.zeros(width),
+        "embeddings_project.weight": (gain[:, None] * into * scale).float(),
         "embeddings_project.bias": shift,
     }
+
+
+def _zero_sums(width: int) -> torch.Tensor:
+    """Return orthonormal rows (width - 1, width) that each sum to 0."""
+    ones_first = torch.eye(width, dtype=torch.float64)
+    ones_first[:, 0] = 1.0
+    return torch.linalg.qr(ones_first).Q[:, 1:].T
+
+
+def _first_position(config: Any) -> int:
+    return config.pad_token_id + 1 if config.model_type in _OFFSET_POSITIONS else 0
 
 
 def _layer(

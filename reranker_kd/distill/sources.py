@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from reranker_kd.errors import InputError
 from reranker_kd.evaluate.evaluation import evaluate_run
 from reranker_kd.evaluate.measures import parse_measures
 from reranker_kd.formats.collections import read_collection, read_texts
+from reranker_kd.formats.files import atomic_writer
 from reranker_kd.formats.runs import read_run
 from reranker_kd.inputs import load_qrels, load_topics
 from reranker_kd.report.progress import progress_bar
@@ -40,10 +42,10 @@ def make_transfer_set(settings: TransferSettings, work: Path, seed: int, *, quie
         topics = dict(list(topics.items())[: settings.max_queries])
     runs = {name: read_run(path) for name, path in settings.runs.items()}
     sources = {draw.source for draw in settings.draws}
-    documents = {d.docid: d.text for d in read_collection(settings.collection) if d.text.strip()}
+    documents = _documents(settings.collection)
     if BM25 in sources and BM25 not in runs:
         deepest = max(draw.depth or 1000 for draw in settings.draws if draw.source == BM25)
-        runs[BM25] = _retrieve(settings, topics, deepest, work, quiet=quiet)
+        runs[BM25] = _retrieve(settings.index, documents, topics, deepest, work, quiet=quiet)
     qrels = load_qrels(settings.qrels) if settings.qrels else None
     runs = {name: _within(run, documents) for name, run in runs.items()}
     mined = mine_groups(
@@ -73,20 +75,34 @@ def _with_texts(groups: tuple[Group, ...], topics: Topics, documents: dict[str, 
     return TransferSet(queries, {docid: documents[docid] for docid in used}, groups)
 
 
-def _retrieve(settings: TransferSettings, topics: Topics, hits: int, work: Path, *, quiet: bool) -> Run:
+def _documents(collection: str | tuple[str, ...]) -> dict[str, str]:
+    documents: dict[str, str] = {}
+    for place in (collection,) if isinstance(collection, str) else collection:
+        for document in read_collection(place):
+            if documents.setdefault(document.docid, document.text) != document.text:
+                raise InputError(f"{place}: document {document.docid} has another text in another collection")
+    return {docid: text for docid, text in documents.items() if text.strip()}
+
+
+def _retrieve(
+    index: str | None, documents: dict[str, str], topics: Topics, hits: int, work: Path, *, quiet: bool
+) -> Run:
     from reranker_kd.retrieve.indexing import build_index
     from reranker_kd.retrieve.lucene import LuceneIndex, SearchSettings
 
-    place = settings.index
-    if place is None:
-        place = str(work / "index")
-        if not Path(place).is_dir():
-            with progress_bar("indexing", None, "documents", quiet=quiet) as bar:
-                build_index(settings.collection or "", place, threads=2, on_progress=bar.advance)
+    if index is None:
+        index = str(work / "index")
+        if not Path(index).is_dir():
+            # Of the documents as they were read, whatever number of files they came from.
+            collection = work / "collection.jsonl"
+            with atomic_writer(collection) as stream:
+                for docid, text in documents.items():
+                    stream.write(json.dumps({"id": docid, "contents": text}, ensure_ascii=False) + "\n")
+            with progress_bar("indexing", len(documents), "documents", quiet=quiet) as bar:
+                build_index(collection, index, threads=2, on_progress=bar.advance)
     with progress_bar("retrieving", len(topics), "topics", quiet=quiet) as bar:
-        return LuceneIndex(place).search(
-            topics, hits=hits, threads=2, settings=SearchSettings(), on_progress=bar.advance
-        )
+        lucene = LuceneIndex(index)
+        return lucene.search(topics, hits=hits, threads=2, settings=SearchSettings(), on_progress=bar.advance)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from transformers import BertForSequenceClassification, ElectraForSequenceClassification
 
 from reranker_kd.distill.shrinking import TransformerShape, new_transformer, shape_from, shrunk
 from reranker_kd.errors import RecipeError
+from reranker_kd.inference.framed_pairs import FramedPairTokenizer
+from reranker_kd.inference.pair_tokenizer import PairTokenizer
 from reranker_kd.models.bert_bilstm import BertBiLSTM, BertBiLSTMConfig, save_bert_bilstm
 from reranker_kd.models.folder import read_json
+from reranker_kd.models.gated_cross_encoder import (
+    GatedCrossEncoder,
+    GatedCrossEncoderConfig,
+    save_gated_cross_encoder,
+)
 from reranker_kd.models.loading import load_tokenizer, quiet_transformers
+from reranker_kd.models.pooling import POOLINGS
 from reranker_kd.models.registry import model_folder
 from reranker_kd.models.sentence_encoder import load_token_encoder, read_modules
 from reranker_kd.models.twin import TwinConfig, load_twin, make_twin, save_twin
@@ -24,16 +32,18 @@ from reranker_kd.models.twin import TwinConfig, load_twin, make_twin, save_twin
 class StudentSettings(BaseModel):
     """The student of a recipe.
 
-    :param kind: ``cross-encoder``, ``twin`` or ``bert-bilstm``
+    :param kind: a name out of :data:`STUDENTS`
     :param start: the model whose vocabulary, and unless ``random``, whose weights the student starts from
     :param random: start from nothing but the vocabulary
     :param layers: how many layers, or which of the start's, counted from 1
     :param max_length: tokens of an input; of a twin, of a document
+    :param dropout: in training; soft targets over many pairs leave little to regularise, and on a CPU it takes most of
+        the time
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["cross-encoder", "twin", "bert-bilstm"] = "cross-encoder"
+    kind: Literal["cross-encoder", "twin", "bert-bilstm", "gated-cross-encoder"] = "cross-encoder"
     start: str
     random: bool = False
     layers: int | tuple[int, ...] | None = None
@@ -42,6 +52,7 @@ class StudentSettings(BaseModel):
     intermediate_size: int | None = Field(default=None, ge=1)
     embedding_size: int | None = Field(default=None, ge=1)
     max_length: int = Field(default=160, ge=16)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     # Twins.
     towers: Literal["shared", "separate"] = "shared"
     pooling: str = "mean"
@@ -50,7 +61,13 @@ class StudentSettings(BaseModel):
     # BertBiLSTM.
     attention_size: int = Field(default=128, ge=1)
     classifier_size: int = Field(default=256, ge=1)
-    dropout: float = Field(default=0.1, ge=0, lt=1)
+
+    @field_validator("pooling")
+    @classmethod
+    def _known_pooling(cls, value: str) -> str:
+        if value not in ("weighted", *POOLINGS):
+            raise ValueError(f"no pooling {value!r}; known: weighted, {', '.join(POOLINGS)}")
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +80,7 @@ class Student:
     :param tokenizer: a ``transformers`` tokenizer
     :param settings: its shape
     :param save: writes a folder that :func:`reranker_kd.load_reranker` opens
+    :param framed: how its sequences are framed
     """
 
     network: torch.nn.Module
@@ -70,6 +88,7 @@ class Student:
     tokenizer: Any
     settings: StudentSettings
     save: Callable[[Path], None]
+    framed: type[PairTokenizer] = PairTokenizer
 
     @property
     def parameters(self) -> int:
@@ -107,7 +126,13 @@ def token_encoder_of(folder: Path) -> Any:
 
 def _transformer(settings: StudentSettings, large: Any) -> Any:
     shape = _shape(settings, large.config)
-    return new_transformer(shape, large.config) if settings.random else shrunk(large, shape)
+    large.config.hidden_dropout_prob = large.config.attention_probs_dropout_prob = settings.dropout
+    transformer = new_transformer(shape, large.config) if settings.random else shrunk(large, shape)
+    positions = transformer.config.max_position_embeddings
+    for key, length in (("max_length", settings.max_length), ("max_query_length", settings.max_query_length or 0)):
+        if length > positions:
+            raise RecipeError(f"student.{key}: {length} tokens do not fit into the {positions} of {settings.start}")
+    return transformer
 
 
 def _shape(settings: StudentSettings, config: Any) -> TransformerShape:
@@ -121,8 +146,15 @@ def _shape(settings: StudentSettings, config: Any) -> TransformerShape:
     )
 
 
-def _cross_encoder(settings: StudentSettings, folder: Path) -> Student:
+def _tokenizer(folder: Path, max_length: int) -> Any:
     tokenizer = load_tokenizer(folder)
+    # What the start was cut to is no limit of the student.
+    tokenizer.model_max_length = max_length
+    return tokenizer
+
+
+def _cross_encoder(settings: StudentSettings, folder: Path) -> Student:
+    tokenizer = _tokenizer(folder, settings.max_length)
     transformer = _transformer(settings, token_encoder_of(folder))
     config = transformer.config
     config.num_labels = 1
@@ -135,7 +167,6 @@ def _cross_encoder(settings: StudentSettings, folder: Path) -> Student:
         transformer = classifier.bert
 
     def save(target: Path) -> None:
-        tokenizer.model_max_length = settings.max_length
         with quiet_transformers():
             classifier.save_pretrained(target)
             tokenizer.save_pretrained(target)
@@ -144,7 +175,7 @@ def _cross_encoder(settings: StudentSettings, folder: Path) -> Student:
 
 
 def _twin(settings: StudentSettings, folder: Path) -> Student:
-    tokenizer = load_tokenizer(folder)
+    tokenizer = _tokenizer(folder, max(settings.max_length, settings.max_query_length or 0))
     config = TwinConfig(
         towers=settings.towers,
         pooling=settings.pooling,
@@ -158,13 +189,15 @@ def _twin(settings: StudentSettings, folder: Path) -> Student:
 
 
 def _bert_bilstm(settings: StudentSettings, folder: Path) -> Student:
-    tokenizer = load_tokenizer(folder)
+    if isinstance(settings.layers, tuple):
+        raise RecipeError("student.layers: an LSTM takes no layers from its start: give their number")
+    tokenizer = _tokenizer(folder, settings.max_length)
     table = token_encoder_of(folder).get_input_embeddings().weight.detach()
     config = BertBiLSTMConfig(
         vocabulary_size=len(table),
-        embedding_size=settings.embedding_size or 128,
+        embedding_size=settings.embedding_size or min(128, table.shape[1]),
         hidden_size=settings.hidden_size or 256,
-        layers=settings.layers if isinstance(settings.layers, int) else 1,
+        layers=1 if settings.layers is None else settings.layers,
         dropout=settings.dropout,
         attention_size=settings.attention_size,
         classifier_size=settings.classifier_size,
@@ -174,9 +207,24 @@ def _bert_bilstm(settings: StudentSettings, folder: Path) -> Student:
     return Student(network, None, tokenizer, settings, lambda target: save_bert_bilstm(network, tokenizer, target))
 
 
+def _gated_cross_encoder(settings: StudentSettings, folder: Path) -> Student:
+    tokenizer = _tokenizer(folder, settings.max_length)
+    config = GatedCrossEncoderConfig(max_length=settings.max_length)
+    network = GatedCrossEncoder(config, _transformer(settings, token_encoder_of(folder)))
+    return Student(
+        network,
+        None,
+        tokenizer,
+        settings,
+        lambda target: save_gated_cross_encoder(network, tokenizer, target),
+        FramedPairTokenizer,
+    )
+
+
 STUDENTS: dict[str, Callable[[StudentSettings, Path], Student]] = {
     "cross-encoder": _cross_encoder,
     "twin": _twin,
     "bert-bilstm": _bert_bilstm,
+    "gated-cross-encoder": _gated_cross_encoder,
 }
 """Kinds of students: from settings and the folder of ``start`` to a new student."""

@@ -1,12 +1,6 @@
 """Teachers: whatever scores the pairs of a transfer set, be it a model, a run, human grades, or several of them.
 
-A recipe names a teacher by the one key of :data:`TEACHERS` that it gives; what else it may give are the fields of the
-settings that stand there::
-
-    teacher: {model: NAME, max_length: 200, precision: auto}
-    teacher: {run: FILE, use: rank}
-    teacher: {qrels: FILE}
-    teacher: {ensemble: [{weight: 2, model: NAME}, {weight: 1, run: FILE}], normalise: zscore}
+What a recipe says of them is in :mod:`reranker_kd.distill.teacher_settings`; :func:`make_teacher` makes them of that.
 """
 
 from __future__ import annotations
@@ -14,24 +8,25 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    SerializeAsAny,
-    ValidationError,
-    ValidationInfo,
-)
 
 from reranker_kd.distill.score_cache import ScoreCache, cached_scores
+from reranker_kd.distill.teacher_settings import (
+    Absent,
+    EnsembleSettings,
+    ModelSettings,
+    Normalisation,
+    QrelsSettings,
+    RunSettings,
+    TeacherSettings,
+    Use,
+    teacher_settings,
+)
 from reranker_kd.distill.transfer_set import ScoredPair, TransferSet
-from reranker_kd.errors import InputError, RecipeError
+from reranker_kd.errors import InputError
 from reranker_kd.evaluate.agreement import z_scores
 from reranker_kd.formats.qrels import read_qrels
 from reranker_kd.formats.runs import read_run
@@ -40,10 +35,6 @@ from reranker_kd.rerank.base import Pair, Progress, Reranker, no_progress
 from reranker_kd.rerank.long_documents import LongDocuments
 from reranker_kd.rerank.registry import load_reranker
 from reranker_kd.types import FloatArray, Qrels, Run
-
-Use = Literal["score", "rank", "reciprocal_rank"]
-Absent = Literal["unknown", "worst"]
-Normalisation = Literal["zscore", "minmax", "raw"]
 
 _Scores = npt.NDArray[np.float64]
 
@@ -225,160 +216,34 @@ class EnsembleTeacher(Teacher):
         return {"teacher": "ensemble", "normalise": self._normalise, "members": members}
 
 
-def _texts_of(ts: TransferSet, pairs: Sequence[ScoredPair]) -> list[Pair]:
-    try:
-        return [(ts.queries[qid], ts.documents[docid]) for qid, docid in pairs]
-    except KeyError:
-        qid, docid = next((q, d) for q, d in pairs if q not in ts.queries or d not in ts.documents)
-        lacking = f"query {qid}" if qid not in ts.queries else f"document {docid}"
-        raise InputError(f"the transfer set has no text of {lacking}: score pairs of the same set") from None
+class ScaledTeacher(Teacher):
+    """What another teacher gives, times ``scale``, plus ``shift``.
 
+    Losses take a teacher's scores for logits. Those that are none, such as cosines, become such by this: their order
+    stays.
 
-def _beside_the_recipe(name: str, info: ValidationInfo) -> str:
-    folder = (info.context or {}).get("folder")
-    return str(Path(folder) / name) if folder is not None and (Path(folder) / name).exists() else name
-
-
-_Place = Annotated[str, AfterValidator(_beside_the_recipe)]
-
-
-class TeacherSettings(BaseModel, ABC):
-    """What a recipe says of a teacher.
-
-    :param weight: its share in an ensemble; alone it bears on nothing
+    :param teacher: whose scores are scaled; what it keeps on disk is as it gave it
+    :param scale: above 0
+    :param shift: added after that
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    def __init__(self, teacher: Teacher, scale: float = 1.0, shift: float = 0.0) -> None:
+        if not (0 < scale < np.inf and np.isfinite(shift)):
+            raise InputError(
+                f"a teacher's scale is {scale}, its shift {shift}: give a scale above 0 and a finite shift"
+            )
+        self._teacher = teacher
+        self._scale = scale
+        self._shift = shift
 
-    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    def scores(self, ts: TransferSet, pairs: Sequence[ScoredPair], on_progress: Progress = no_progress) -> FloatArray:
+        """Return ``scale * score + shift`` of each pair."""
+        given = self._teacher.scores(ts, pairs, on_progress)
+        return (given * np.float64(self._scale) + self._shift).astype(np.float32)
 
-    @abstractmethod
-    def make(self, cache_folder: str | Path) -> Teacher:
-        """Return the teacher; models keep their scores under ``cache_folder``."""
-
-
-class ModelSettings(TeacherSettings):
-    """A reranker; names and defaults are those of ``reranker-kd rerank``."""
-
-    model: _Place
-    max_length: int | None = Field(default=None, ge=1)
-    long_documents: Literal["maxp", "firstp", "meanp", "topk"] = "maxp"
-    passage_length: int | None = Field(default=None, ge=1)
-    passage_stride: int | None = Field(default=None, ge=1)
-    top_passages: int = Field(default=3, ge=1)
-    batch_tokens: int | None = Field(default=None, ge=1)
-    device: str | None = None
-    precision: Literal["float32", "bfloat16", "auto"] | None = None
-
-    def make(self, cache_folder: str | Path) -> Teacher:
-        """Load the reranker.
-
-        :raises ModelError: it cannot be loaded
-        """
-        # What was left at its default is not passed on: a reranker of another package knows keywords of its own only.
-        names = ("max_length", "batch_tokens", "device", "precision")
-        keywords = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        long_documents = LongDocuments(self.long_documents, self.passage_length, self.passage_stride, self.top_passages)
-        if long_documents != LongDocuments():
-            keywords["long_documents"] = long_documents
-        return ModelTeacher(load_reranker(self.model, **keywords), cache_folder, self.model_dump(exclude={"weight"}))
-
-
-class RunSettings(TeacherSettings):
-    """A run file; see :class:`RunTeacher`."""
-
-    run: _Place
-    use: Use = "score"
-    k: int = Field(default=60, ge=0)
-    absent: Absent = "unknown"
-
-    def make(self, cache_folder: str | Path) -> Teacher:  # noqa: ARG002
-        """Read the run.
-
-        :raises InputError: no such file
-        :raises FormatError: it is broken
-        """
-        source = file_record(self.run)
-        return RunTeacher(read_run(self.run), use=self.use, k=self.k, absent=self.absent, source=source)
-
-
-class QrelsSettings(TeacherSettings):
-    """A qrels file; see :class:`QrelsTeacher`."""
-
-    qrels: _Place
-    unjudged: float | None = Field(default=None, allow_inf_nan=False)
-
-    def make(self, cache_folder: str | Path) -> Teacher:  # noqa: ARG002
-        """Read the qrels.
-
-        :raises InputError: no such file
-        :raises FormatError: it is broken
-        """
-        return QrelsTeacher(read_qrels(self.qrels), unjudged=self.unjudged, source=file_record(self.qrels))
-
-
-def _parse(value: Any, info: ValidationInfo) -> TeacherSettings:
-    if isinstance(value, TeacherSettings):
-        return value
-    if not isinstance(value, Mapping):
-        raise ValueError("expected keys and values, such as model: NAME")
-    kinds = [kind for kind in TEACHERS if kind in value]
-    if len(kinds) != 1:
-        raise ValueError(f"give one of {', '.join(TEACHERS)}, got {' and '.join(kinds) or 'none of them'}")
-    return TEACHERS[kinds[0]].model_validate(value, context=info.context)
-
-
-AnyTeacher = Annotated[SerializeAsAny[TeacherSettings], PlainValidator(_parse)]
-"""The type of a recipe's field that takes a teacher of any kind."""
-
-
-def _not_empty(members: tuple[TeacherSettings, ...]) -> tuple[TeacherSettings, ...]:
-    # As a field's min_length it would also count the faults of members as members that are missing.
-    if not members:
-        raise ValueError("give at least one member, such as model: NAME")
-    return members
-
-
-class EnsembleSettings(TeacherSettings):
-    """Several teachers, each with a ``weight``; see :class:`EnsembleTeacher`."""
-
-    ensemble: Annotated[tuple[AnyTeacher, ...], AfterValidator(_not_empty)]
-    normalise: Normalisation = "zscore"
-
-    def make(self, cache_folder: str | Path) -> Teacher:
-        """Make the members."""
-        return EnsembleTeacher([(member.make(cache_folder), member.weight) for member in self.ensemble], self.normalise)
-
-
-TEACHERS: dict[str, type[TeacherSettings]] = {
-    "model": ModelSettings,
-    "run": RunSettings,
-    "qrels": QrelsSettings,
-    "ensemble": EnsembleSettings,
-}
-"""The kinds of teachers, by the key that names them in a recipe."""
-
-
-def teacher_settings(value: Any, folder: str | Path | None = None) -> TeacherSettings:
-    """Return the checked settings of a teacher.
-
-    :param value: keys and values as in a recipe
-    :param folder: the recipe's own: files and models that exist there are taken from there
-    :raises RecipeError: not one kind of teacher, an unknown key or a wrong value, named by its key
-    """
-    try:
-        return _Alone.model_validate({"teacher": value}, context={"folder": folder}).teacher
-    except ValidationError as error:
-        fault = error.errors()[0]
-        said = fault["msg"].removeprefix("Value error, ")
-        if fault["type"] == "extra_forbidden":
-            said = "is not a key of this kind of teacher; check its spelling"
-        more = f" (and {error.error_count() - 1} more faults)" if error.error_count() > 1 else ""
-        raise RecipeError(f"{'.'.join(map(str, fault['loc']))}: {said}{more}") from None
-
-
-class _Alone(BaseModel):
-    teacher: AnyTeacher
+    def describe(self) -> dict[str, Any]:
+        """Return what the other teacher says, with scale and shift."""
+        return {**self._teacher.describe(), "scale": self._scale, "shift": self._shift}
 
 
 def make_teacher(settings: TeacherSettings | Mapping[str, Any], cache_folder: str | Path) -> Teacher:
@@ -391,4 +256,54 @@ def make_teacher(settings: TeacherSettings | Mapping[str, Any], cache_folder: st
     :raises InputError: a file cannot be read
     :raises FormatError: a file is broken
     """
-    return teacher_settings(settings).make(cache_folder)
+    settings = teacher_settings(settings)
+    teacher = _MAKERS[type(settings)](settings, cache_folder)
+    if (settings.scale, settings.shift) == (1.0, 0.0):
+        return teacher
+    return ScaledTeacher(teacher, settings.scale, settings.shift)
+
+
+def _model_teacher(settings: ModelSettings, cache_folder: str | Path) -> Teacher:
+    # What was left at its default is not passed on: a reranker of another package knows keywords of its own only.
+    names = ("max_length", "batch_tokens", "device", "precision")
+    keywords = {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
+    long_documents = LongDocuments(
+        settings.long_documents, settings.passage_length, settings.passage_stride, settings.top_passages
+    )
+    if long_documents != LongDocuments():
+        keywords["long_documents"] = long_documents
+    # Neither its share nor its scale bears on the scores that are kept.
+    identity = settings.model_dump(exclude={"weight", "scale", "shift"})
+    return ModelTeacher(load_reranker(settings.model, **keywords), cache_folder, identity)
+
+
+def _run_teacher(settings: RunSettings, _cache_folder: str | Path) -> Teacher:
+    run, source = read_run(settings.run), file_record(settings.run)
+    return RunTeacher(run, use=settings.use, k=settings.k, absent=settings.absent, source=source)
+
+
+def _qrels_teacher(settings: QrelsSettings, _cache_folder: str | Path) -> Teacher:
+    qrels, source = read_qrels(settings.qrels), file_record(settings.qrels)
+    return QrelsTeacher(qrels, unjudged=settings.unjudged, source=source)
+
+
+def _ensemble_teacher(settings: EnsembleSettings, cache_folder: str | Path) -> Teacher:
+    members = [(make_teacher(member, cache_folder), member.weight) for member in settings.ensemble]
+    return EnsembleTeacher(members, settings.normalise)
+
+
+_MAKERS: dict[type[TeacherSettings], Callable[[Any, str | Path], Teacher]] = {
+    ModelSettings: _model_teacher,
+    RunSettings: _run_teacher,
+    QrelsSettings: _qrels_teacher,
+    EnsembleSettings: _ensemble_teacher,
+}
+
+
+def _texts_of(ts: TransferSet, pairs: Sequence[ScoredPair]) -> list[Pair]:
+    try:
+        return [(ts.queries[qid], ts.documents[docid]) for qid, docid in pairs]
+    except KeyError:
+        qid, docid = next((q, d) for q, d in pairs if q not in ts.queries or d not in ts.documents)
+        lacking = f"query {qid}" if qid not in ts.queries else f"document {docid}"
+        raise InputError(f"the transfer set has no text of {lacking}: score pairs of the same set") from None

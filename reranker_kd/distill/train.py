@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import broadcast_object_list
 from torch import Tensor
 from torch.utils.data import Dataset
-from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging
 
@@ -46,11 +47,16 @@ def train_stage(
     with the same seed gives the same weights on the same machine, interrupted or not.
 
     :param folder: for checkpoints; two are kept
-    :param validate_every: updates between two validations; None validates at the end alone
+    :param validate_every: updates between two validations; None validates with every checkpoint
     :return: entries of step, loss and its parts, learning rate, validation
     """
     device = torch.device(settings.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    every = min(steps, validate_every or steps)
+    if device.type == "cpu":
+        # The fused kernel's way back takes longer than all the rest of a step there.
+        for module in distiller.modules():
+            if isinstance(module, PreTrainedModel):
+                module.set_attn_implementation("eager")
+    every = min(steps, validate_every or settings.save_every)
     arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=steps,
@@ -77,8 +83,12 @@ def train_stage(
         remove_unused_columns=False,
         report_to="none",
         disable_tqdm=True,
+        log_level="error",
+        log_level_replica="error",
         dataloader_pin_memory=False,
     )
+    # Several GPUs are for torchrun, a process each; one process would split batches, which it cannot.
+    arguments._n_gpu = min(1, arguments.n_gpu)
     set_seed(seed)
     before = logging.get_verbosity()
     logging.set_verbosity_error()
@@ -137,7 +147,9 @@ class _DistillationTrainer(Trainer):
         self.model.eval()
         # Scoring draws no random numbers, but what it loads may: training must go on as if it had not been.
         with torch.random.fork_rng(devices=[]):
-            metrics = {f"eval_{VALIDATION}": self._validate()}
+            # One process measures, all choose the same checkpoint.
+            measured = [self._validate() if self.is_world_process_zero() else 0.0]
+        metrics = {f"eval_{VALIDATION}": float(broadcast_object_list(measured)[0])}
         self.model.train()
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)

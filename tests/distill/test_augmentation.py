@@ -244,7 +244,7 @@ def test_other_queries_change_nothing(name):
     documents = {f"d{n}": f"{TEXT} Number {n}." for n in range(3)} | {f"own{n}": "x" for n in range(12)}
     groups = tuple(Group(qid, ("d0", "d1", "d2", f"own{n}")) for n, qid in enumerate(queries))
     side = "document" if name in ("masking", "window") else None
-    plan = [step_of(name, count=2, share=0.8, on=side), step_of(name, count=2, share=0.5, on=side)]
+    plan = [step_of(name, count=2, share=0.8, side=side), step_of(name, count=2, share=0.5, side=side)]
 
     def made_of(transfer_set, own):
         made = augment(transfer_set, plan, seed=5)
@@ -285,7 +285,7 @@ def test_steps_of_one_name_are_numbered_on():
     ("on", "query", "docids"), [("document", "q2", "d3~swap-1"), ("both", "q2~swap-1", "d3~swap-1")]
 )
 def test_rewriting_goes_where_it_is_told(on, query, docids):
-    made = augment(SET, [Augment("swap", on=on)], seed=0)
+    made = augment(SET, [Augment("swap", side=on)], seed=0)
     group = made.groups[len(SET.groups) + 1]
     assert (group.qid, group.docids[0]) == (query, docids)
     assert Counter(made.documents[docids].split()) == Counter(SET.documents["d3"].split())
@@ -333,7 +333,7 @@ def test_no_text_is_ever_empty(queries, documents, seed):
     docids = tuple(f"d{n}" for n in range(len(documents)))
     queries = {f"q{n}": text for n, text in enumerate(queries)}
     one = TransferSet(queries, dict(zip(docids, documents, strict=True)), tuple(Group(qid, docids) for qid in queries))
-    plan = [Augment(name, on="both" if AUGMENTATIONS[name].kind == "rewriting" else None) for name in AUGMENTATIONS]
+    plan = [Augment(name, side="both" if AUGMENTATIONS[name].kind == "rewriting" else None) for name in AUGMENTATIONS]
     check(augment(one, plan, seed))
 
 
@@ -344,8 +344,8 @@ def test_no_text_is_ever_empty(queries, documents, seed):
         ("swap", {"count": 0}, "count is 0"),
         ("swap", {"share": 0.0}, "share 0.0"),
         ("swap", {"share": math.nan}, "share nan"),
-        ("swap", {"on": "title"}, "on is 'title'"),
-        ("title", {"on": "query"}, "leave on out"),
+        ("swap", {"side": "title"}, "side is 'title'"),
+        ("title", {"side": "query"}, "leave side out"),
         ("swap", {"options": {"share": 0.5}}, "unknown option share; known: swaps"),
         ("swap", {"options": {"swaps": 0}}, "swaps is 0"),
         ("swap", {"options": {"swaps": 1.5}}, "swaps is 1.5; give a value of type int"),

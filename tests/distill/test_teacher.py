@@ -13,15 +13,14 @@ from pydantic import BaseModel
 
 from reranker_kd.distill.teacher import (
     NORMALISATIONS,
-    TEACHERS,
-    AnyTeacher,
     EnsembleTeacher,
     ModelTeacher,
     QrelsTeacher,
     RunTeacher,
+    ScaledTeacher,
     make_teacher,
-    teacher_settings,
 )
+from reranker_kd.distill.teacher_settings import TEACHERS, AnyTeacher, teacher_settings
 from reranker_kd.distill.transfer_set import Group, TransferSet
 from reranker_kd.errors import FormatError, InputError, ModelError, RecipeError
 from reranker_kd.rerank.base import Reranker
@@ -162,6 +161,18 @@ def test_an_ensemble_without_weight_is_refused(members):
         EnsembleTeacher(members)
 
 
+def test_scale_and_shift():
+    scaled = ScaledTeacher(RunTeacher(RUN), 20, -8)
+    np.testing.assert_array_equal(_scores(scaled), np.float32([12, 52, NAN, NAN, 142, NAN, NAN]))
+    assert scaled.describe().items() >= {"teacher": "run", "scale": 20, "shift": -8}.items()
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(0, 0), (-1, 0), (NAN, 0), (math.inf, 0), (1, NAN)])
+def test_no_scale_turns_the_order_around(scale, shift):
+    with pytest.raises(InputError, match="a scale above 0"):
+        ScaledTeacher(RunTeacher(RUN), scale, shift)
+
+
 @pytest.fixture
 def recipe_folder(tmp_path):
     (tmp_path / "run.txt").write_text("1 Q0 b 1 3.0 t\n1 Q0 a 2 1.0 t\n")
@@ -202,17 +213,51 @@ def test_files_are_taken_from_the_recipes_folder(recipe_folder, kind):
     assert not (recipe_folder / "cache").exists()
 
 
+@pytest.mark.parametrize("kind", ["run", "qrels", "ensemble"])
+def test_every_kind_takes_scale_and_shift(recipe_folder, kind):
+    plain, scaled = (
+        make_teacher(teacher_settings(EXAMPLES[kind] | more, recipe_folder), recipe_folder / "cache")
+        for more in ({}, {"scale": 20, "shift": -8})
+    )
+    np.testing.assert_allclose(_scores(scaled), 20 * _scores(plain) - 8, rtol=1e-6)
+    assert scaled.describe() == {**plain.describe(), "scale": 20, "shift": -8}
+
+
+def test_scaled_models_share_the_scores_that_are_kept(tmp_path, cross_encoder_folder):
+    settings = {"model": str(cross_encoder_folder), "max_length": 32}
+    plain = _scores(make_teacher(settings, tmp_path))
+    scaled = _scores(make_teacher({**settings, "scale": 0.5, "shift": 3}, tmp_path))
+    np.testing.assert_allclose(scaled, plain / 2 + 3, rtol=1e-6)
+    assert len(list(tmp_path.glob("*/part-*.npy"))) == 1
+
+
+@pytest.mark.parametrize("normalise", sorted(NORMALISATIONS))
+def test_a_members_scale_outlives_only_raw(recipe_folder, normalise):
+    def scores(**scale):
+        members = [{"run": "run.txt", **scale}, {"qrels": "qrels.txt", "unjudged": 0}]
+        settings = teacher_settings({"ensemble": members, "normalise": normalise}, recipe_folder)
+        return _scores(make_teacher(settings, recipe_folder / "cache"), [("1", "a"), ("1", "b")])
+
+    plain, scaled = scores(), scores(scale=20, shift=-8)
+    if normalise == "raw":
+        np.testing.assert_allclose([plain, scaled], [[1.5, 1.5], [7, 26]], rtol=1e-6)
+    else:
+        np.testing.assert_allclose(plain, scaled, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("settings", "fault"),
     [
         ("a name", "teacher: expected keys and values, such as model: NAME"),
         ({}, "teacher: give one of model, run, qrels, ensemble, got none of them"),
         ({"model": "m", "run": "r"}, "teacher: give one of .*, got model and run"),
-        ({"model": "m", "max_lenght": 200}, r"teacher\.max_lenght: is not a key of this kind of teacher"),
+        ({"model": "m", "max_lenght": 200}, r"teacher\.max_lenght: is not a key that recipes have"),
         ({"run": "r", "max_length": 200}, r"teacher\.max_length: is not a key"),
         ({"model": "m", "max_length": "long"}, r"teacher\.max_length: Input should be a valid integer"),
         ({"model": 3}, r"teacher\.model: Input should be a valid string"),
         ({"run": "r", "use": "ranks"}, r"teacher\.use: Input should be 'score', 'rank' or 'reciprocal_rank'"),
+        ({"run": "r", "scale": 0}, r"teacher\.scale: Input should be greater than 0"),
+        ({"run": "r", "shift": NAN}, r"teacher\.shift: Input should be a finite number"),
         ({"qrels": "q", "unjudged": NAN}, r"teacher\.unjudged: "),
         ({"ensemble": []}, r"teacher\.ensemble: "),
         ({"ensemble": [{"run": "r"}, {"run": "r", "k": -1}]}, r"teacher\.ensemble\.1\.k: "),

@@ -1,41 +1,106 @@
-"""docs/recipes.md: its tables have every key of a recipe, with its default."""
+"""docs/recipes.md and docs/distillation.md: their tables have every key of a recipe, with its default."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from reranker_kd.distill.augmentation import Augment
+from reranker_kd.distill.methods import Stage
+from reranker_kd.distill.mining import Draw
+from reranker_kd.distill.recipe import DistillRecipe, TrainingSettings, TransferSettings, ValidationSettings
+from reranker_kd.distill.students import StudentSettings
+from reranker_kd.distill.teacher_settings import TEACHERS, TeacherSettings
 from reranker_kd.recipe import Measuring, Recipe, Reranking, Retrieval
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "recipes.md"
-SECTIONS = {"The recipe": Recipe, "retrieve": Retrieval, "rerank": Reranking, "evaluate": Measuring}
-# Described in sections of their own.
-_NESTED = {"retrieve", "rerank", "evaluate"}
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+REQUIRED = object()
 
 
-def _rows(heading: str) -> dict[str, str]:
+def _keys(section: type, *, without: type[BaseModel] | None = None) -> dict[str, Any]:
+    """Return key -> default of a section, a pydantic model or a dataclass."""
+    if is_dataclass(section):
+        return dict(_keys_of_dataclass(section))
+    assert issubclass(section, BaseModel)
+    shared = {} if without is None else without.model_fields
+    defaults = {
+        key: field.get_default(call_default_factory=True)
+        for key, field in section.model_fields.items()
+        if key not in shared
+    }
+    return {key: REQUIRED if default is PydanticUndefined else default for key, default in defaults.items()}
+
+
+def _keys_of_dataclass(section: type) -> Iterator[tuple[str, Any]]:
+    for field in fields(section):
+        if field.default_factory is not MISSING:
+            yield field.name, field.default_factory()
+        else:
+            yield field.name, REQUIRED if field.default is MISSING else field.default
+
+
+# Page -> heading -> the keys under it.
+TABLES = {
+    "recipes.md": {
+        "The recipe": _keys(Recipe),
+        "retrieve": _keys(Retrieval),
+        "rerank": _keys(Reranking),
+        "evaluate": _keys(Measuring),
+    },
+    "distillation.md": {
+        "The recipe": _keys(DistillRecipe),
+        "teacher": _keys(TeacherSettings),
+        **{f"teacher: {kind}": _keys(TEACHERS[kind], without=TeacherSettings) for kind in TEACHERS},
+        "student": _keys(StudentSettings),
+        "transfer_set": _keys(TransferSettings),
+        "draws": _keys(Draw),
+        "augment": _keys(Augment),
+        "stages": _keys(Stage),
+        "training": _keys(TrainingSettings),
+        "validation": _keys(ValidationSettings),
+    },
+}
+CASES = [(page, heading) for page, headings in TABLES.items() for heading in headings]
+
+# Described in sections of their own, or by the method.
+_NESTED = {"retrieve", "rerank", "evaluate", "training", "stages"}
+
+
+def _rows(page: str, heading: str) -> dict[str, str]:
     """Return key -> default as printed, out of the table under a heading."""
-    section = re.search(rf"^### `?{heading}`?\n(.*?)(?=^#|\Z)", PAGE.read_text(encoding="utf-8"), re.M | re.S)
-    assert section, heading
+    text = (DOCS / page).read_text(encoding="utf-8")
+    section = re.search(rf"^### `?{heading}`?\n(.*?)(?=^#|\Z)", text, re.M | re.S)
+    assert section, f"{page} has no section {heading}"
     return dict(re.findall(r"^\| `(\w+)` \| ([^|]*?) \|", section[1], re.MULTILINE))
 
 
-@pytest.mark.parametrize("heading", SECTIONS)
-def test_every_key_stands_with_its_default(heading):
-    fields = SECTIONS[heading].model_fields
-    rows = _rows(heading)
-    assert list(rows) == list(fields)
+def _as_yaml(default: Any) -> Any:
+    if isinstance(default, tuple):
+        return [_as_yaml(item) for item in default]
+    if is_dataclass(default) and not isinstance(default, type):
+        given = {field.name: getattr(default, field.name) for field in fields(default)}
+        return {key: value for key, value in given.items() if value != _keys(type(default))[key]}
+    return default
+
+
+@pytest.mark.parametrize(("page", "heading"), CASES)
+def test_every_key_stands_with_its_default(page, heading):
+    keys = TABLES[page][heading]
+    rows = _rows(page, heading)
+    assert list(rows) == list(keys)
     for key, printed in rows.items():
-        default = fields[key].get_default(call_default_factory=True)
-        if default is PydanticUndefined:
+        if keys[key] is REQUIRED:
             assert printed == "required", key
-        elif default is None or key in _NESTED:
+        elif keys[key] is None or key in _NESTED:
             # Said in words: what happens without the key.
             assert "`" not in printed, key
         else:
-            expected = list(default) if isinstance(default, tuple) else default
-            assert yaml.safe_load(printed.strip("`")) == expected, key
+            assert yaml.safe_load(printed.strip("`")) == _as_yaml(keys[key]), key

@@ -1,0 +1,59 @@
+"""``reranker-kd models`` names all that can be named."""
+
+from __future__ import annotations
+
+import json
+from typing import get_args
+
+import pytest
+
+from reranker_kd.cli import main
+from reranker_kd.distill.augmentation import AUGMENTATIONS
+from reranker_kd.distill.methods import KNOWN_LOSSES, METHODS
+from reranker_kd.distill.students import STUDENTS
+from reranker_kd.distill.teacher_settings import TEACHERS
+from reranker_kd.models.pooling import POOLINGS
+from reranker_kd.models.twin import TwinConfig
+
+
+def _printed(capsys, *options: str) -> str:
+    with pytest.raises(SystemExit) as stopped:
+        main(["models", *options])
+    assert stopped.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_json_has_a_key_for_every_group(capsys):
+    groups = json.loads(_printed(capsys, "--format", "json"))
+    assert groups["rerankers"]["all-MiniLM-L6-v2"] == "reranker_kd.resources.packaged_models:all_minilm_l6_v2"
+    assert groups["methods"] == {name: method.source for name, method in METHODS.items()}
+    losses = [set(groups[group]) for group in ("losses", "layer_losses", "embedding_losses")]
+    assert set.union(*losses) == KNOWN_LOSSES
+    assert sum(map(len, losses)) == len(KNOWN_LOSSES)
+    assert {group: set(entries) for group, entries in groups.items() if not group.endswith("losses")} == {
+        "rerankers": set(groups["rerankers"]),
+        "methods": set(METHODS),
+        "students": set(STUDENTS),
+        "teachers": set(TEACHERS),
+        "augmentations": set(AUGMENTATIONS),
+        "poolings": {*POOLINGS, "weighted"},
+        "crossings": set(get_args(TwinConfig.model_fields["crossing"].annotation)),
+    }
+
+
+def test_the_table_says_the_same_in_lines(capsys):
+    groups = json.loads(_printed(capsys, "--format", "json"))
+    sections = _printed(capsys).rstrip("\n").split("\n\n")
+    assert [section.split("\n")[0].replace(" ", "_") for section in sections] == list(groups)
+    for section, entries in zip(sections, groups.values(), strict=True):
+        lines = section.split("\n")[1:]
+        assert [line.split(maxsplit=1) for line in lines] == [
+            [name, said][: 2 if said else 1] for name, said in entries.items()
+        ]
+
+
+@pytest.mark.parametrize("group", ["losses", "layer_losses", "embedding_losses", "teachers", "augmentations"])
+def test_what_has_a_docstring_is_described_in_plain_words(capsys, group):
+    described = json.loads(_printed(capsys, "--format", "json"))[group]
+    for name, said in described.items():
+        assert said and "`" not in said and not said.startswith(("Return", "Args")), name

@@ -1,0 +1,211 @@
+"""``reranker-kd distill`` from recipe to student: every method, every stage, draws, labels, validation, seeds."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from make_tiny_recipes import CASES, VALIDATION, make_tiny_workplace, one_thread, tiny_recipe, write_recipe
+
+from reranker_kd import load_reranker
+from reranker_kd.cli import main
+from reranker_kd.distill.methods import METHODS
+from reranker_kd.distill.transfer_set import read_transfer_set
+from reranker_kd.types import Candidate, Query
+
+QUERY = "heat flow plate"
+TEXTS = ["heat flow in a boundary layer", "the dog and the cat sat by the river"]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    with one_thread():
+        yield make_tiny_workplace(tmp_path_factory.mktemp("workplace"))
+
+
+def _distill(workplace, output, method, *options, **sections):
+    """Make a student by the command line; return the log of its stages."""
+    recipe = write_recipe(workplace, tiny_recipe(method, **sections))
+    with pytest.raises(SystemExit) as stopped:
+        main(["distill", str(recipe), "--output", str(output), "--quiet", *options])
+    assert stopped.value.code == 0
+    return json.loads((output / "report" / "log.json").read_text())
+
+
+def _weights(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in sorted(folder.rglob("*.safetensors")) if ".work" not in p.parts}
+
+
+def test_every_method_has_a_case():
+    assert CASES.keys() == METHODS.keys()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_makes_a_student(workplace, tmp_path, capsys, method):
+    log = _distill(workplace, tmp_path / "student", method, validation=VALIDATION)
+    assert len(log) == len(METHODS[method].stages)
+    for entries, stage in zip(log, METHODS[method].stages, strict=True):
+        steps = [entry for entry in entries if "loss" in entry]
+        assert [entry["step"] for entry in steps] == [1, 2, 3, 4]
+        for entry in steps:
+            parts = {name: entry[name] for name in stage.losses}
+            assert entry["loss"] == pytest.approx(sum(stage.losses[name].weight * parts[name] for name in parts))
+            assert all(map(math.isfinite, parts.values()))
+            assert entry["grad_norm"] > 0
+    printed = capsys.readouterr()
+    assert [line.split()[:-1] for line in printed.out.splitlines()] == [["first", "stage"], ["student"], ["teacher"]]
+    assert printed.err.startswith(f"wrote {tmp_path / 'student'}: ")
+
+    reranker = load_reranker(tmp_path / "student")
+    scores = reranker.score(QUERY, TEXTS)
+    assert scores[0] != scores[1]
+    ranking = reranker.rerank(Query("1", QUERY), [Candidate(str(i), 0.0, text) for i, text in enumerate(TEXTS)])
+    assert [candidate.docid for candidate in ranking.candidates] == [str(i) for i in (-scores).argsort()]
+
+
+def test_a_student_learns_what_a_person_says(workplace, tmp_path):
+    # Without a teacher, on labels alone: it comes to rank what it was shown.
+    log = _distill(
+        workplace,
+        tmp_path / "student",
+        "standard-kd",
+        teacher=None,
+        stages=[{"losses": {"hard_cross_entropy": 1}}],
+        transfer_set={"draws": [{"source": "given", "count": 9}]},
+        training={"steps": 80, "batch_groups": 6, "learning_rate": 0.002},
+        validation=VALIDATION,
+    )
+    assert log[0][0]["hard_cross_entropy"] == log[0][0]["loss"]
+    figures = json.loads((tmp_path / "student/report/figures.json").read_text())
+    assert figures["teacher"] is None
+    assert figures["validation"]["student"] > 0.9 > figures["validation"]["first stage"]
+
+
+def test_a_student_learns_what_its_teacher_says(workplace, tmp_path):
+    _distill(
+        workplace,
+        tmp_path / "student",
+        "rank-kl",
+        student={"kind": "cross-encoder", "towers": "shared"},
+        transfer_set={"draws": [{"source": "given", "count": 9}]},
+        training={"steps": 80, "batch_groups": 6, "learning_rate": 0.002},
+        validation=VALIDATION,
+    )
+    means = json.loads((tmp_path / "student/report/fidelity.json").read_text())["means"]
+    assert means["tau"] > 0.6
+
+
+def test_labels_stand_in_the_transfer_set(workplace, tmp_path):
+    _distill(workplace, tmp_path / "student", "standard-kd")
+    for group in read_transfer_set(tmp_path / "student/.work/transfer-set").groups:
+        # The one positive first, then what was drawn.
+        assert group.labels[0] == 1.0
+        assert len(group.docids) == 6
+
+
+def test_stages_before_the_methods_own(workplace, tmp_path):
+    log = _distill(
+        workplace, tmp_path / "student", "ranknet", student={"random": False}, domain_pretraining=3, general=2
+    )
+    losses = [{"masked_language_model"}, {"embedding", "hidden", "attention"}, {"ranknet"}]
+    other = {"loss", "grad_norm", "learning_rate", "epoch", "step"}
+    assert [set(entries[0]) - other for entries in log] == losses
+    assert [max(entry["step"] for entry in entries) for entries in log] == [3, 2, 4]
+
+
+def test_bm25_candidates_are_retrieved(workplace, tmp_path):
+    draws = [{"source": "bm25", "count": 3, "depth": 5}, {"source": "random", "count": 1}]
+    _distill(workplace, tmp_path / "student", "margin-mse", transfer_set={"draws": draws}, teacher={"model": "teacher"})
+    made = read_transfer_set(tmp_path / "student/.work/transfer-set")
+    assert len(made.groups) == 6
+    for group in made.groups:
+        assert len(group.docids) == 4
+        words = set(made.queries[group.qid].split())
+        assert all(words & set(made.documents[docid].replace(".", "").split()) for docid in group.docids[:3])
+
+
+def test_augmented_texts_are_learnt_too(workplace, tmp_path):
+    augment = [{"name": "deletion", "count": 2}, {"name": "first-sentence"}]
+    _distill(workplace, tmp_path / "student", "ranknet", transfer_set={"augment": augment})
+    made = read_transfer_set(tmp_path / "student/.work/transfer-set")
+    kinds = {qid.partition("~")[2] for qid in made.queries}
+    assert kinds == {"", "deletion-1", "deletion-2", "first-sentence-1"}
+    assert len(made.groups) > 6 + 6 + 6
+    (part,) = (tmp_path / "student/.work/scores").glob("*/part-*.npy")
+    texts = {(made.queries[group.qid], made.documents[d]) for group in made.groups for d in group.docids}
+    assert len(np.load(part)) == len(texts)
+
+
+@pytest.mark.parametrize(
+    ("kind", "sizes", "before"),
+    [
+        ("cross-encoder", {}, [{"losses": {"hidden": 1}, "steps": 2}]),
+        ("twin", {}, []),
+        ("bert-bilstm", CASES["bert-bilstm"]["student"], []),
+    ],
+)
+def test_validation_chooses_the_best_checkpoint(workplace, tmp_path, kind, sizes, before):
+    # It learns the contrary of what it is measured by, so that it gets worse and worse.
+    qrels = (workplace / "qrels.txt").read_text().splitlines()
+    (workplace / "contrary.txt").write_text("".join(f"{line[:-1]}{1 - int(line[-1])}\n" for line in qrels))
+    log = _distill(
+        workplace,
+        tmp_path / "student",
+        "standard-kd",
+        student={"kind": kind} | sizes,
+        stages=[*before, {"losses": {"hard_cross_entropy": 1}}],
+        transfer_set={"draws": [{"source": "given", "count": 9}], "qrels": "contrary.txt", "positives": 0},
+        training={"steps": 24, "batch_groups": 6, "learning_rate": 0.003},
+        validation={**VALIDATION, "every": 4},
+    )
+    # Losses over layers alone say nothing of scores: no validation there.
+    assert not any("eval_validation" in entry for entries in log[:-1] for entry in entries)
+    measured = [entry["eval_validation"] for entry in log[-1] if "eval_validation" in entry]
+    assert len(measured) == 6
+    assert measured[-1] < max(measured) - 0.05
+    figures = json.loads((tmp_path / "student/report/figures.json").read_text())["validation"]
+    assert figures["student"] == pytest.approx(max(measured), abs=1e-9)
+
+
+def test_a_seed_makes_one_student(workplace, tmp_path):
+    dropping = {"dropout": 0.1, "layers": 1}
+    for name, seed in [("one", 7), ("same", 7), ("other", 8)]:
+        _distill(workplace, tmp_path / name, "tinybert", student=dropping, seed=seed)
+    assert _weights(tmp_path / "one") == _weights(tmp_path / "same")
+    assert _weights(tmp_path / "one") != _weights(tmp_path / "other")
+
+
+def test_students_share_what_was_scored_and_drawn(workplace, tmp_path):
+    cache = ("--cache", str(tmp_path / "cache"))
+    _distill(workplace, tmp_path / "one", "ranknet", *cache)
+    parts = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").glob("*/part-*.npy")}
+    assert parts and not (tmp_path / "one/.work/scores").exists()
+    _distill(
+        workplace,
+        tmp_path / "same",
+        "ranknet",
+        *cache,
+        transfer_set={"folder": str(tmp_path / "one/.work/transfer-set")},
+    )
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").glob("*/part-*.npy")} == parts
+    assert _weights(tmp_path / "one") == _weights(tmp_path / "same")
+
+
+def test_a_finished_student_stays(workplace, tmp_path):
+    log = _distill(workplace, tmp_path / "student", "tinybert")
+    weights = _weights(tmp_path / "student")
+    stages = {path: path.stat().st_mtime_ns for path in (tmp_path / "student/.work").glob("stage-*")}
+    assert len(stages) == 4
+    assert _distill(workplace, tmp_path / "student", "tinybert") == log
+    assert _weights(tmp_path / "student") == weights
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "student/.work").glob("stage-*")} == stages
+    assert not list((tmp_path / "student/.work").glob("checkpoints-*"))
+
+
+def test_set_changes_the_recipe(workplace, tmp_path):
+    log = _distill(workplace, tmp_path / "student", "ranknet", "--set", "training.steps=2", "--set", "student.layers=1")
+    assert log[0][-1]["step"] == 2
+    assert json.loads((tmp_path / "student/config.json").read_text())["num_hidden_layers"] == 1

@@ -1,0 +1,440 @@
+"""One loss out of many: each is what its own function gives for the scores and layers of single sequences."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from make_tiny_models import bert_tokenizer, make_transformer
+from transformers import BertConfig, BertModel, ElectraConfig, ElectraModel
+
+from reranker_kd.distill.batches import GroupCollator, GroupDataset, TextCollator, TextDataset
+from reranker_kd.distill.distiller import Distiller
+from reranker_kd.distill.losses import LOSSES, targets
+from reranker_kd.distill.masking import MaskedLanguageModel
+from reranker_kd.distill.methods import Stage
+from reranker_kd.distill.students import StudentSettings, build_student
+from reranker_kd.distill.transfer_set import Group, TransferSet
+from reranker_kd.errors import InputError, RecipeError
+from reranker_kd.inference.pair_tokenizer import PairTokenizer
+
+TOKENIZER = bert_tokenizer()
+FRAMED = PairTokenizer(TOKENIZER)
+QUERIES = {"q1": "heat flow", "q2": "how does the supersonic shock wave do to a wing", "q3": "dog"}
+DOCUMENTS = {
+    "d1": "the dog and the cat",
+    "d2": "heat",
+    "d3": "the boundary layer of a flat plate is heat and flow and drag and lift " * 2,
+    "d4": "a law of the court",
+    "d5": "shock wave pressure " * 5,
+}
+GROUPS = (
+    Group("q1", ("d3", "d1", "d5"), (1.0, 0.0, math.nan)),
+    Group("q2", ("d5", "d3")),
+    Group("q3", ("d2", "d4", "d1", "d3"), (0.0, math.nan, 2.0, 0.0)),
+)
+SET = TransferSet(QUERIES, DOCUMENTS, GROUPS)
+TEACHER = np.array([2.5, -1.0, 0.5, 1.0, -2.0, 0.0, 1.5, 3.0, -0.5], dtype=np.float32)
+LENGTHS = {"max_length": 24, "max_query_length": 8}
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    return make_transformer(tmp_path_factory.mktemp("start") / "transformer")
+
+
+def student_of(start, kind="cross-encoder", **settings):
+    student = build_student(StudentSettings(kind=kind, start=str(start), **LENGTHS, **settings), 0)
+    torch.manual_seed(7)
+    with torch.no_grad():
+        # A new head's scores are too much alike to tell a right loss from a wrong one.
+        for name, parameter in student.network.named_parameters():
+            if name.startswith("classifier"):
+                parameter.normal_()
+    student.network.eval()
+    return student
+
+
+def stage(over="groups", layer_mapping="uniform", **losses):
+    return Stage(over=over, losses=losses, layer_mapping=layer_mapping)
+
+
+def batch_of(student, teacher=TEACHER, numbers=(0, 1, 2), chunk_tokens=60):
+    dataset = GroupDataset(SET, teacher, FRAMED)
+    twin = student.settings.kind == "twin"
+    collate = GroupCollator(dataset, FRAMED, twin=twin, **LENGTHS, chunk_tokens=chunk_tokens)
+    return collate(list(numbers))["batch"]
+
+
+def texts_of(numbers=(0, 2, 4), embeddings=None, chunk_tokens=30):
+    dataset = TextDataset(GroupDataset(SET, TEACHER, FRAMED), embeddings)
+    return TextCollator(dataset, FRAMED, **LENGTHS, chunk_tokens=chunk_tokens)(list(numbers))["texts"]
+
+
+def single(*texts, max_length=24):
+    return TOKENIZER(*texts, truncation="longest_first", max_length=max_length, return_tensors="pt")
+
+
+def in_grid(rows):
+    """Return rows of unequal length as (q, c), 0 where there is nothing, and the mask."""
+    width = max(map(len, rows))
+    grid = torch.zeros(len(rows), width)
+    mask = torch.zeros(len(rows), width, dtype=torch.bool)
+    for place, row in enumerate(rows):
+        grid[place, : len(row)] = torch.stack(list(row)) if isinstance(row[0], torch.Tensor) else torch.tensor(row)
+        mask[place, : len(row)] = True
+    return grid, mask
+
+
+def hand_made_scores(student):
+    """Return the student's logits (q, c), each pair run by itself, unpadded."""
+    network, rows = student.network, []
+    for group in GROUPS:
+        scores = []
+        for docid in group.docids:
+            if student.settings.kind == "twin":
+                query = network.query_tower(**single(QUERIES[group.qid], max_length=8))
+                document = network.document_tower(**single(DOCUMENTS[docid]))
+                crossing = network.crossing
+                score = crossing.logits(crossing(crossing.prepare(query), crossing.prepare(document)))[0]
+            else:
+                outputs = network(**single(QUERIES[group.qid], DOCUMENTS[docid]))
+                score = getattr(outputs, "logits", outputs)[0, 0]
+            scores.append(score)
+        rows.append(scores)
+    return in_grid(rows)
+
+
+def teacher_grid(values=TEACHER):
+    return in_grid([values[:3].tolist(), values[3:5].tolist(), values[5:].tolist()])[0]
+
+
+def label_grid():
+    return in_grid([list(group.labels or [math.nan] * 2) for group in GROUPS])[0]
+
+
+OPTIONS = {
+    "soft_cross_entropy": {"temperature": 2.0},
+    "rank_kl": {"temperature": 3.0},
+    "contrastive_kd": {"alpha": 0.3, "temperature": 2.0},
+}
+
+
+# A twin's contrastive_kd meets the whole batch: a test of its own.
+LOSSES_OF_KINDS = {(name, kind) for name in LOSSES for kind in ("cross-encoder", "bert-bilstm", "twin")}
+
+
+@pytest.mark.parametrize(("name", "kind"), sorted(LOSSES_OF_KINDS - {("contrastive_kd", "twin")}))
+def test_a_loss_of_scores_is_its_functions(start, name, kind):
+    student = student_of(start, kind)
+    options = OPTIONS.get(name, {})
+    distiller = Distiller(student, stage(**{name: {"weight": 0.5, **options}})).eval()
+    losses = distiller(batch=batch_of(student))
+    scores, mask = hand_made_scores(student)
+    held_against = {"teacher": teacher_grid(), "labels": label_grid()}
+    given = {target: held_against[target] for target in targets(name)}
+    expected = LOSSES[name](student=scores, mask=mask, **given, **options)
+    assert expected > 0.01
+    torch.testing.assert_close(losses[name], expected.detach(), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(losses["loss"], 0.5 * expected, atol=1e-4, rtol=1e-4)
+    assert losses.keys() == {"loss", name}
+    # Else the choice of groups would not matter.
+    assert scores[mask].std() > 0.01
+
+
+def test_losses_add_up_by_their_weights(start):
+    student = student_of(start)
+    losses = Distiller(student, stage(rank_kl=2.0, hard_cross_entropy=0.25, margin_mse=0.5))(batch=batch_of(student))
+    expected = 2 * losses["rank_kl"] + 0.25 * losses["hard_cross_entropy"] + 0.5 * losses["margin_mse"]
+    torch.testing.assert_close(losses["loss"].detach(), expected)
+    losses["loss"].backward()
+    assert all(value.grad is not None for value in student.network.parameters())
+    assert not losses["rank_kl"].requires_grad
+
+
+def test_where_the_teacher_is_silent_labels_alone_teach(start):
+    silent = TEACHER.copy()
+    # d3 of q3 has a label; all others of q3 and q1 keep their scores.
+    silent[8] = np.nan
+    student = student_of(start)
+    losses = Distiller(student, stage(logit_mse=1.0, hard_cross_entropy=1.0))(batch=batch_of(student, silent))
+    scores, mask = hand_made_scores(student)
+    known = mask.clone()
+    known[2, 3] = False
+    mse = LOSSES["logit_mse"](student=scores, teacher=teacher_grid(), mask=known)
+    hard = LOSSES["hard_cross_entropy"](student=scores, labels=label_grid(), mask=mask)
+    torch.testing.assert_close(losses["logit_mse"], mse.detach(), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(losses["hard_cross_entropy"], hard.detach(), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("crossing", ["cosine", "dot", "residual"])
+@pytest.mark.parametrize("towers", ["shared", "separate"])
+def test_contrastive_kd_meets_the_documents_of_the_whole_batch(start, crossing, towers):
+    student = student_of(start, "twin", crossing=crossing, towers=towers)
+    network, cross = student.network, student.network.crossing
+    options = {"alpha": 0.3, "temperature": 2.0, "scale": 0.5}
+    losses = Distiller(student, stage(contrastive_kd={"weight": 1.0, **options}))(batch=batch_of(student))
+    scores, mask = hand_made_scores(student)
+    soft = LOSSES["rank_kl"](student=scores, teacher=teacher_grid(), mask=mask, temperature=2.0)
+
+    # Positive are the teacher's best and what people judged so: d3 of q1, d5 of q2, d1 of q3.
+    positives = {"q1": {"d3"}, "q2": {"d5"}, "q3": {"d1"}}
+    hard = []
+    for group in GROUPS:
+        query = cross.prepare(network.query_tower(**single(QUERIES[group.qid], max_length=8)))
+        meets = list(group.docids)
+        for other in GROUPS:
+            # A document of the query's own group stands in the batch once.
+            meets += [docid for docid in other.docids if docid not in group.docids and other is not group]
+        vectors = [cross.prepare(network.document_tower(**single(DOCUMENTS[docid]))) for docid in meets]
+        logits = torch.stack([cross.logits(cross(query, vector))[0] for vector in vectors]) * 0.5
+        chosen = [place for place, docid in enumerate(meets) if docid in positives[group.qid]]
+        hard.append(-logits.log_softmax(0)[chosen].mean())
+    expected = 0.3 * soft + 0.7 * torch.stack(hard).mean()
+    torch.testing.assert_close(losses["contrastive_kd"], expected.detach(), atol=1e-4, rtol=1e-4)
+
+
+# Losses over embeddings.
+
+
+@pytest.mark.parametrize("width", [32, 20])
+def test_embeddings_are_held_against_the_teachers(start, width):
+    student = student_of(start, "twin", towers="separate")
+    generator = np.random.default_rng(0)
+    embeddings = generator.normal(size=(8, width)).astype(np.float32)
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    distiller = Distiller(student, stage(over="texts", text_embedding=1.0, text_similarity=1.0), teacher_width=width)
+    assert len(distiller.projections) == (width != 32)
+    # Queries 0 and 2, documents d1 and d5.
+    losses = distiller(texts=texts_of((7, 0, 3, 2), embeddings))
+    queries = [student.network.query_tower(**single(QUERIES[qid], max_length=8)) for qid in ("q1", "q3")]
+    documents = [student.network.document_tower(**single(DOCUMENTS[docid])) for docid in ("d5", "d1")]
+    ours = torch.nn.functional.normalize(torch.cat([*queries, *documents]), dim=1)
+    theirs = torch.from_numpy(embeddings[[0, 2, 7, 3]])
+    brought = torch.nn.functional.normalize(distiller.projections[0](ours), dim=1) if width != 32 else ours
+    distances = [(one - other).square().sum() for one, other in zip(brought, theirs, strict=True)]
+    torch.testing.assert_close(losses["text_embedding"], torch.stack(distances).mean().detach(), atol=1e-4, rtol=1e-4)
+    divergences = []
+    for row in range(4):
+        others = [place for place in range(4) if place != row]
+        p, q = ((vectors[others] @ vectors[row] / 0.05).softmax(0) for vectors in (theirs, ours))
+        divergences.append((p * (p / q).log()).sum())
+    expected = torch.stack(divergences).mean().detach()
+    torch.testing.assert_close(losses["text_similarity"], expected, atol=1e-3, rtol=1e-3)
+
+
+# Losses over layers.
+
+
+def teacher_encoder(layers=4, *, heads=2, hidden=32, vocabulary=None, electra=False):
+    torch.manual_seed(11)
+    sizes = {"num_hidden_layers": layers, "num_attention_heads": heads, "hidden_size": hidden}
+    sizes |= {"vocab_size": vocabulary or len(TOKENIZER), "intermediate_size": 40, "initializer_range": 0.3}
+    if electra:
+        return ElectraModel(ElectraConfig(**sizes, embedding_size=8))
+    return BertModel(BertConfig(**sizes))
+
+
+def insides(encoder, inputs):
+    """Return hidden states, and of each layer queries, keys and values (tokens, width), of one sequence."""
+    hidden = [states[0] for states in encoder(**inputs, output_hidden_states=True).hidden_states]
+    parts = [
+        tuple(getattr(layer.attention.self, name)(states) for name in ("query", "key", "value"))
+        for layer, states in zip(encoder.encoder.layer, hidden, strict=False)
+    ]
+    return hidden, parts
+
+
+def by_head(vectors, heads):
+    return [vectors[:, part] for part in torch.arange(vectors.shape[1]).view(heads, -1)]
+
+
+def naive_layer_loss(name, ours, theirs, mapping, heads, projections):
+    """Return the sum over what is averaged, and its count in tokens (in pairs of tokens for attention)."""
+    (hidden, parts), (their_hidden, their_parts) = ours, theirs
+    tokens = len(hidden[0])
+
+    def distance(one, other, projection):
+        return (projection(one) - other).square().mean(1).sum()
+
+    if name == "embedding":
+        return distance(hidden[0], their_hidden[0], projections[0]), tokens
+    if name == "hidden":
+        return sum(distance(hidden[m], their_hidden[g], projections[1]) for m, g in mapping), tokens
+    if name == "attention":
+        total = 0.0
+        for m, g in mapping:
+            for (q, k), (tq, tk) in zip(
+                zip(*(by_head(vectors, heads) for vectors in parts[m - 1][:2]), strict=True),
+                zip(*(by_head(vectors, heads) for vectors in their_parts[g - 1][:2]), strict=True),
+                strict=True,
+            ):
+                scores = q @ k.T / q.shape[1] ** 0.5 - tq @ tk.T / tq.shape[1] ** 0.5
+                total = total + scores.square().sum() / heads
+        return total, tokens**2
+    total, (m, g) = 0.0, mapping[-1]
+    for one, other in zip(parts[m - 1], their_parts[g - 1], strict=True):
+        for mine, their in zip(by_head(one, heads), by_head(other, heads), strict=True):
+            p, q = ((v @ v.T / v.shape[1] ** 0.5).log_softmax(1) for v in (their, mine))
+            total = total + (p.exp() * (p - q)).sum() / heads
+    return total, tokens
+
+
+SEQUENCES = {
+    "texts": [single(DOCUMENTS[docid]) for docid in ("d1", "d3", "d5")],
+    "groups": [single(QUERIES[group.qid], DOCUMENTS[docid]) for group in GROUPS for docid in group.docids],
+}
+
+
+@pytest.mark.parametrize("over", SEQUENCES)
+@pytest.mark.parametrize(
+    ("settings", "teacher", "layer_mapping", "mapping"),
+    [
+        ({}, {}, "uniform", [(1, 2), (2, 4)]),
+        ({}, {}, "last", [(1, 3), (2, 4)]),
+        ({}, {"electra": True}, (4, 1), [(1, 4), (2, 1)]),
+        ({"hidden_size": 16, "heads": 2, "layers": 1}, {"layers": 3}, "uniform", [(1, 3)]),
+        ({"embedding_size": 8}, {"hidden": 48}, "uniform", [(1, 2), (2, 4)]),
+    ],
+)
+@pytest.mark.parametrize("name", ["embedding", "hidden", "attention", "relation_kl"])
+def test_a_loss_of_layers_is_that_of_single_sequences(start, name, settings, teacher, layer_mapping, mapping, over):
+    student = student_of(start, **settings)
+    encoder = teacher_encoder(**teacher)
+    wanted = stage(over, layer_mapping, **{name: 0.5})
+    torch.manual_seed(3)
+    distiller = Distiller(student, wanted, encoder)
+    # Attention is averaged over pairs of tokens, within a chunk.
+    chunk_tokens = 4096 if name == "attention" else 40
+    if over == "texts":
+        losses = distiller(texts=texts_of(chunk_tokens=chunk_tokens))
+    else:
+        losses = distiller(batch=batch_of(student, chunk_tokens=chunk_tokens))
+    projections = list(distiller.projections) or [torch.nn.Identity()] * 2
+    results = [
+        naive_layer_loss(name, insides(student.encoder, inputs), insides(encoder, inputs), mapping, 2, projections)
+        for inputs in SEQUENCES[over]
+    ]
+    expected = sum(total for total, _ in results) / sum(count for _, count in results)
+    assert expected > 0.01
+    torch.testing.assert_close(losses[name], expected.detach(), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(losses["loss"], 0.5 * expected, atol=1e-3, rtol=1e-3)
+
+
+def test_projections_are_where_widths_differ(start):
+    layers = stage("texts", embedding=1.0, hidden=1.0)
+    assert len(Distiller(student_of(start), layers, teacher_encoder()).projections) == 0
+    distiller = Distiller(student_of(start, hidden_size=16), layers, teacher_encoder())
+    assert [tuple(projection.weight.shape) for projection in distiller.projections] == [(32, 16), (32, 16)]
+    assert all(projection.bias is None for projection in distiller.projections)
+
+
+def test_the_teacher_stands_still(start):
+    student, encoder = student_of(start, hidden_size=16), teacher_encoder().train()
+    distiller = Distiller(student, stage("texts", embedding=1.0, hidden=1.0, relation_kl=1.0), encoder)
+    distiller.train()
+    # No dropout: the same texts are the same lesson.
+    first, again = (distiller(texts=texts_of()) for _ in range(2))
+    assert first["loss"] == again["loss"]
+    first["loss"].backward()
+    taught = {id(parameter) for parameter in distiller.parameters()}
+    assert not taught & {id(parameter) for parameter in encoder.parameters()}
+    assert all(parameter.grad is None and not parameter.requires_grad for parameter in encoder.parameters())
+    assert all(projection.weight.grad.any() for projection in distiller.projections)
+    assert student.encoder.encoder.layer[0].attention.self.query.weight.grad.any()
+    assert distiller.state_dict().keys() == {
+        *(f"network.{name}" for name in student.network.state_dict()),
+        "projections.0.weight",
+        "projections.1.weight",
+    }
+
+
+def test_layers_and_scores_are_learnt_in_one_step(start):
+    student = student_of(start)
+    both = Distiller(student, stage(hidden=1.0, rank_kl=1.0), teacher_encoder())(batch=batch_of(student))
+    layers = Distiller(student, stage(hidden=1.0), teacher_encoder())(batch=batch_of(student))
+    scores = Distiller(student, stage(rank_kl=1.0))(batch=batch_of(student))
+    torch.testing.assert_close(both["loss"], layers["loss"] + scores["loss"])
+
+
+# Masked tokens, checkpoints.
+
+
+def test_masked_tokens_are_learnt_in_the_student(start):
+    student = student_of(start)
+    objective = MaskedLanguageModel(student.encoder, TOKENIZER.mask_token_id, tuple(TOKENIZER.all_special_ids))
+    distiller = Distiller(student, stage("texts", masked_language_model=2.0), masked_language_model=objective)
+    torch.manual_seed(5)
+    losses = distiller(texts=texts_of())
+    torch.manual_seed(5)
+    torch.testing.assert_close(losses["masked_language_model"], objective(texts_of().documents).detach())
+    torch.testing.assert_close(losses["loss"].detach(), 2 * losses["masked_language_model"])
+    losses["loss"].backward()
+    assert student.encoder.embeddings.word_embeddings.weight.grad.any()
+
+
+@pytest.mark.parametrize("pooling", ["mean", "weighted"])
+@pytest.mark.parametrize("towers", ["shared", "separate"])
+def test_a_checkpoint_holds_each_tower_once_and_loads_back(start, towers, pooling):
+    student = student_of(start, "twin", towers=towers, pooling=pooling)
+    distiller = Distiller(student, stage(rank_kl=1.0))
+    state = distiller.state_dict()
+    places = [value.data_ptr() for value in state.values()]
+    assert len(set(places)) == len(places)
+    # All weights that are trained are in it.
+    assert {value.data_ptr() for value in distiller.parameters()} <= set(places)
+    kept = {name: value.clone() for name, value in state.items()}
+    with torch.no_grad():
+        for parameter in distiller.parameters():
+            parameter.add_(1.0)
+    report = distiller.load_state_dict(kept, strict=False)
+    assert not report.unexpected_keys
+    assert all(towers == "shared" and key.startswith("network.document_tower.") for key in report.missing_keys)
+    batch = batch_of(student)
+    torch.testing.assert_close(
+        distiller(batch=batch)["loss"],
+        Distiller(student_of(start, "twin", towers=towers, pooling=pooling), stage(rank_kl=1.0))(batch=batch)["loss"],
+    )
+
+
+# What cannot be.
+
+
+@pytest.mark.parametrize(
+    ("student", "losses", "teacher", "fault"),
+    [
+        ({}, {"hidden": 1.0}, None, r"losses hidden need .*: take student\.kind cross-encoder and teacher\.model"),
+        ({"kind": "twin"}, {"hidden": 1.0}, {}, r"losses hidden need .*student\.kind cross-encoder"),
+        ({"kind": "bert-bilstm"}, {"attention": 1.0}, {}, r"losses attention need .*student\.kind"),
+        ({}, {"hidden": 1.0}, {"vocabulary": 99}, r"student\.start: its vocabulary has \d+ tokens, the teacher's 99"),
+        ({}, {"attention": 1.0}, {"heads": 4}, r"student\.heads: 2 heads cannot learn attention from the teacher's 4"),
+        ({}, {"hidden": 1.0}, {"layers": 3}, "2 student layers cannot be mapped to 3 teacher layers uniformly"),
+        ({}, {"hidden": 1.0}, {"layers": 1}, "2 student layers cannot be mapped to 1 teacher layers"),
+    ],
+)
+def test_layers_that_cannot_be_compared_are_refused(start, student, losses, teacher, fault):
+    encoder = None if teacher is None else teacher_encoder(**teacher)
+    with pytest.raises((RecipeError, InputError), match=fault) as caught:
+        Distiller(student_of(start, **student), stage(**losses), encoder)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("kind", "width"), [("cross-encoder", 32), ("twin", None)])
+def test_embeddings_that_cannot_be_compared_are_refused(start, kind, width):
+    with pytest.raises(RecipeError, match=r"losses text_embedding need a twin .*: take student\.kind twin and teacher"):
+        Distiller(student_of(start, kind), stage("texts", text_embedding=1.0), teacher_width=width)
+
+
+def test_heads_may_differ_where_relations_are_learnt(start):
+    student = student_of(start)
+    distiller = Distiller(student, stage("texts", relation_kl=1.0), teacher_encoder(heads=4))
+    losses = distiller(texts=texts_of())
+    encoder = teacher_encoder(heads=4).eval()
+    results = [
+        naive_layer_loss("relation_kl", insides(student.encoder, each), insides(encoder, each), [(2, 4)], 4, None)
+        for each in SEQUENCES["texts"]
+    ]
+    expected = sum(total for total, _ in results) / sum(count for _, count in results)
+    torch.testing.assert_close(losses["loss"], expected, atol=1e-3, rtol=1e-3)
