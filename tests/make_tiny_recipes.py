@@ -40,7 +40,10 @@ CASES: dict[str, dict[str, Any]] = {
     "rank-kl": {"student": {"kind": "twin", "towers": "separate"}},
     "ranknet": {"student": {"random": True}},
     "list-mse": {"teacher": {"run": "run.txt", "absent": "worst"}},
-    "embedding-kd": {"student": {"kind": "twin", "layers": 1}, "teacher": {"model": "bi-encoder", "scale": 10}},
+    "embedding-kd": {
+        "student": {"kind": "twin", "layers": 1},
+        "teacher": {"model": "bi-encoder", "scale": 10, "precision": "float32"},
+    },
     "contrastive-kd": {"student": {"kind": "twin"}, "transfer_set": {"qrels": "qrels.txt"}},
 }
 """What a recipe of each method says besides :func:`tiny_recipe`'s own."""

@@ -51,6 +51,11 @@ class Distiller(torch.nn.Module):
         self._teacher: tuple[Any, ...] = ()
         if stage.layer_losses:
             self._prepare_layers(student, teacher_encoder)
+        if "contrastive_kd" in stage.losses and not isinstance(student.network, Twin):
+            raise RecipeError(
+                "student.kind: contrastive_kd meets each query with every document of the batch, as only a twin can: take "
+                "student.kind twin, or rank_kl"
+            )
         if stage.embedding_losses:
             self._prepare_embeddings(student, teacher_width)
 
@@ -71,8 +76,13 @@ class Distiller(torch.nn.Module):
                 f"student.heads: {ours.num_attention_heads} heads cannot learn attention from the teacher's "
                 f"{theirs.num_attention_heads}: make them equal, or take relation_kl in place of attention"
             )
+        if "relation_kl" in self.stage.losses and ours.hidden_size % theirs.num_attention_heads:
+            raise RecipeError(
+                f"student.hidden_size: {ours.hidden_size} does not divide into the teacher's "
+                f"{theirs.num_attention_heads} heads, which relation_kl compares: take a multiple of them"
+            )
         self._mapping = layer_mapping(depth_of(student.encoder), depth_of(teacher), self.stage.layer_mapping)
-        if ours.hidden_size != theirs.hidden_size:
+        if ours.hidden_size != theirs.hidden_size and {"embedding", "hidden"} & self.stage.losses.keys():
             # One for the embeddings, one for all layers (TinyBERT, equations 8 and 9).
             self.projections.extend(torch.nn.Linear(ours.hidden_size, theirs.hidden_size, bias=False) for _ in range(2))
         self._encoder = (student.encoder,)
@@ -231,6 +241,12 @@ class Distiller(torch.nn.Module):
             for name, term in self.stage.losses.items()
             if name in LOSSES and name != skip
         }
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        # A teacher that is not registered still goes where the student goes.
+        for teacher in self._teacher:
+            teacher._apply(fn, recurse)
+        return super()._apply(fn, recurse)
 
     def state_dict(self, *arguments: Any, **keywords: Any) -> Any:
         """Return what a checkpoint keeps: a tower that serves both sides is in it once."""

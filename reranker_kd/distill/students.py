@@ -119,6 +119,8 @@ def token_encoder_of(folder: Path) -> Any:
     model_type = read_json(folder / "config.json").get("model_type")
     if model_type == "twin":
         return load_twin(folder).document_tower.transformer
+    if model_type == "gated-cross-encoder":
+        return load_token_encoder(folder / "transformer")
     if model_type == "bert-bilstm":
         raise RecipeError(f"student.start: {folder} is a BertBiLSTM and has no transformer to start from")
     return load_token_encoder(folder)

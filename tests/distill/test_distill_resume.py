@@ -28,10 +28,10 @@ def recipe(tmp_path_factory):
     words = "heat flow wing shock wave dog cat river water computer memory law court tax nurse drug".split()
     many = "".join(f"m{n}\t{' '.join(draw.sample(words, 4))}\n" for n in range(QUERIES))
     (folder / "many.tsv").write_text(many)
-    # Dropout draws at every step, and the first stage has no validation: much to begin again with.
+    # Masks and dropout are drawn at every step, and projections begin at random.
     settings = tiny_recipe(
         "tinybert",
-        student={"dropout": 0.1, "layers": 1},
+        student={"dropout": 0.1, "layers": 1, "hidden_size": 16, "heads": 2},
         transfer_set={"queries": "many.tsv", "draws": [{"source": "random", "count": 26}]},
         training={"steps": 40, "save_every": 5},
         validation={**VALIDATION, "every": 5},

@@ -122,11 +122,18 @@ OPTIONS = {
 }
 
 
-# A twin's contrastive_kd meets the whole batch: a test of its own.
-LOSSES_OF_KINDS = {(name, kind) for name in LOSSES for kind in ("cross-encoder", "bert-bilstm", "twin")}
+# contrastive_kd meets the whole batch: tests of its own.
+KINDS = ("cross-encoder", "bert-bilstm", "twin")
+LOSSES_OF_KINDS = {(name, kind) for name in LOSSES if name != "contrastive_kd" for kind in KINDS}
 
 
-@pytest.mark.parametrize(("name", "kind"), sorted(LOSSES_OF_KINDS - {("contrastive_kd", "twin")}))
+@pytest.mark.parametrize("kind", ["cross-encoder", "bert-bilstm"])
+def test_only_a_twin_meets_the_whole_batch(start, kind):
+    with pytest.raises(RecipeError, match=r"student\.kind: contrastive_kd .* as only a twin can"):
+        Distiller(student_of(start, kind), stage(contrastive_kd=1.0))
+
+
+@pytest.mark.parametrize(("name", "kind"), sorted(LOSSES_OF_KINDS))
 def test_a_loss_of_scores_is_its_functions(start, name, kind):
     student = student_of(start, kind)
     options = OPTIONS.get(name, {})

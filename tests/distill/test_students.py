@@ -140,6 +140,17 @@ def test_of_a_separate_twin_the_document_tower_is_the_start(starts):
     assert not torch.equal(both[0], towers.query_tower.transformer.embeddings.word_embeddings.weight)
 
 
+@pytest.mark.parametrize("kind", ["cross-encoder", "twin", "gated-cross-encoder"])
+def test_a_student_is_a_start(tmp_path, starts, kind):
+    built(starts["bi-encoder"], kind, layers=1).save(tmp_path / "first")
+    again = built(tmp_path / "first").encoder
+    large = token_encoder_of(starts["bi-encoder"])
+    assert len(again.encoder.layer) == 1
+    for name in ("attention.self.query", "output.dense"):
+        first, second = (model.encoder.layer[place].get_submodule(name) for model, place in ((again, 0), (large, 1)))
+        assert torch.equal(first.weight, second.weight)
+
+
 def test_a_roberta_start_makes_a_bert_student(tmp_path, starts):
     student = built(starts["roberta"])
     large = token_encoder_of(starts["roberta"]).eval()
