@@ -53,8 +53,8 @@ class Distiller(torch.nn.Module):
             self._prepare_layers(student, teacher_encoder)
         if "contrastive_kd" in stage.losses and not isinstance(student.network, Twin):
             raise RecipeError(
-                "student.kind: contrastive_kd meets each query with every document of the batch, as only a twin can: take "
-                "student.kind twin, or rank_kl"
+                "student.kind: contrastive_kd meets each query with every document of the batch, as only a twin can: "
+                "take student.kind twin, or rank_kl"
             )
         if stage.embedding_losses:
             self._prepare_embeddings(student, teacher_width)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from reranker_kd.distill import losses
 from reranker_kd.distill.embedding_losses import EMBEDDING_LOSSES
 from reranker_kd.distill.layer_losses import LAYER_LOSSES
+from reranker_kd.errors import InputError
 
 MASKED_LANGUAGE_MODEL = "masked_language_model"
 """The one objective that needs no teacher: masked tokens are predicted from the others (Devlin et al. 2019)."""
@@ -77,6 +79,8 @@ class Stage(BaseModel):
         if wrong:
             other = "groups" if self.over == "texts" else "texts"
             raise ValueError(f"{wrong[0]} is a loss over {other}: give it a stage of its own, over: {other}")
+        for name, term in self.losses.items():
+            _try_options(name, term.options)
         return self
 
     @property
@@ -99,6 +103,19 @@ def loss_options(name: str) -> dict[str, Any]:
     if name in losses.LOSSES:
         return losses.options(name)
     return {"temperature": 0.05} if name == "text_similarity" else {}
+
+
+def _try_options(name: str, options: dict[str, float]) -> None:
+    """Apply a loss to nothing, so that it checks its options before hours of scoring."""
+    two = torch.zeros((2, 2))
+    try:
+        if name in losses.LOSSES:
+            given = dict.fromkeys(losses.targets(name), two)
+            losses.LOSSES[name](student=two, mask=two == 0, **given, **options)
+        elif name in EMBEDDING_LOSSES:
+            EMBEDDING_LOSSES[name](torch.eye(3), torch.eye(3), **options)
+    except InputError as error:
+        raise ValueError(f"losses.{name}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)

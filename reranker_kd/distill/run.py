@@ -30,6 +30,7 @@ from reranker_kd.distill.transfer_set import TransferSet, pairs, read_transfer_s
 from reranker_kd.errors import InputError, RecipeError
 from reranker_kd.formats.files import atomic_writer
 from reranker_kd.inference.pair_tokenizer import PairTokenizer
+from reranker_kd.models.loading import load_tokenizer
 from reranker_kd.models.registry import model_folder
 from reranker_kd.report.progress import progress_bar
 from reranker_kd.types import FloatArray
@@ -39,6 +40,7 @@ WORK = ".work"
 
 
 _RECIPE = "recipe.json"
+_KEPT = ("transfer-set", "stage-*", "checkpoints-*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ def distill(recipe: DistillRecipe, output: Path, *, cache: Path | None = None, q
     _check_free(output, recipe)
     student = build_student(recipe.student, recipe.seed)
     stages = recipe.all_stages()
-    encoder = _teacher_encoder(recipe) if any(stage.layer_losses for stage in stages) else None
+    encoder = _teacher_encoder(recipe, student) if any(stage.layer_losses for stage in stages) else None
     # Made once now, so that what cannot be is known before hours of scoring.
     embedder = encoder_of(_first_model(recipe.teacher)) if any(stage.embedding_losses for stage in stages) else None
     width = None if embedder is None else embedder.dimension
@@ -125,7 +127,10 @@ def _check_free(output: Path, recipe: DistillRecipe) -> None:
     if manifest.is_file():
         begun, asked = json.loads(manifest.read_text(encoding="utf-8")), as_json(recipe)
         changed = sorted(key for key in {*begun, *asked} if begun.get(key) != asked.get(key))
-        if changed:
+        if changed and not any(path for kept in _KEPT for path in (output / WORK).glob(kept)):
+            # Nothing has come of that recipe, whose fault has been mended since.
+            shutil.rmtree(output / WORK / "index", ignore_errors=True)
+        elif changed:
             raise InputError(
                 f"{output}: another recipe was begun here ({', '.join(changed)} differ): name another --output, or "
                 f"remove {output / WORK}"
@@ -143,11 +148,17 @@ def _transfer_set(recipe: DistillRecipe, work: Path, *, quiet: bool) -> Transfer
     return read_transfer_set(folder)
 
 
-def _teacher_encoder(recipe: DistillRecipe) -> Any:
+def _teacher_encoder(recipe: DistillRecipe, student: Student) -> Any:
     settings = _first_model(recipe.teacher)
     if settings is None:
         raise RecipeError("teacher: losses over layers need a model among the teachers, such as model: NAME")
-    return token_encoder_of(model_folder(settings.model))
+    folder = model_folder(settings.model)
+    if load_tokenizer(folder).get_vocab() != student.tokenizer.get_vocab():
+        raise RecipeError(
+            f"student.start: its vocabulary is not that of the teacher {settings.model}: layers are compared over the "
+            "same tokens, so start from a model of the teacher's vocabulary"
+        )
+    return token_encoder_of(folder)
 
 
 def _first_model(settings: TeacherSettings | None) -> ModelSettings | None:

@@ -136,6 +136,8 @@ def load_validation(settings: ValidationSettings) -> Validation:
 
     :raises InputError: candidates whose topics or texts are missing
     """
+    # An unknown one is known now, not after the training.
+    parse_measures([settings.measure])
     topics = load_topics(settings.topics)
     candidates = read_run(settings.candidates)
     check_topics(candidates, topics)

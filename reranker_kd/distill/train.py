@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,7 +13,6 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments, set_seed
-from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging
 
 from reranker_kd.distill.batches import to_device
@@ -106,10 +106,22 @@ def train_stage(
             )
             # Prints every log entry to stdout.
             trainer.remove_callback(_printer())
-            trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) if folder.is_dir() else None)
+            trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
     finally:
         logging.set_verbosity(before)
     return [dict(entry) for entry in trainer.state.log_history]
+
+
+def _last_checkpoint(folder: Path) -> str | None:
+    """Return the last checkpoint that is whole: a kill may have cut short the writing of a later one."""
+    for path in sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.partition("-")[2]), reverse=True):
+        try:
+            # What the Trainer writes last.
+            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+            return str(path)
+        except (OSError, ValueError):
+            continue
+    return None
 
 
 class _DistillationTrainer(Trainer):

@@ -84,7 +84,7 @@ class Twin(torch.nn.Module):
 
     def dimension(self) -> int:
         """Return the length of an embedding."""
-        one = torch.zeros((1, 1), dtype=torch.long)
+        one = torch.zeros((1, 1), dtype=torch.long, device=next(self.parameters()).device)
         with torch.inference_mode():
             return int(self.document_tower(input_ids=one, attention_mask=one + 1).shape[1])
 
