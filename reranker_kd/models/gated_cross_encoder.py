@@ -13,19 +13,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors.torch import load_file, save_file
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from reranker_kd.errors import ModelError
-from reranker_kd.models.folder import read_json
+from reranker_kd.models.heads import load_config, load_heads, save_heads
 from reranker_kd.models.loading import quiet_transformers
 from reranker_kd.models.sentence_encoder import load_token_encoder
-
-HEADS = "heads.safetensors"
-"""Weights beside the transformer's: the gates, the cosine's scale, the correction."""
-
 
 _GATE_UNIT = 32.0
 
@@ -119,8 +113,7 @@ def save_gated_cross_encoder(model: GatedCrossEncoder, tokenizer: Any, folder: P
     with quiet_transformers():
         model.transformer.save_pretrained(folder / "transformer")
         tokenizer.save_pretrained(folder)
-    save_file(_heads(model), folder / HEADS)
-    (folder / "config.json").write_text(model.config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    save_heads(folder, model.config, _heads(model))
 
 
 def load_gated_cross_encoder(folder: Path) -> GatedCrossEncoder:
@@ -128,22 +121,9 @@ def load_gated_cross_encoder(folder: Path) -> GatedCrossEncoder:
 
     :raises ModelError: a broken folder, an unknown key, weights that do not fit
     """
-    try:
-        config = GatedCrossEncoderConfig.model_validate(read_json(folder / "config.json"))
-    except ValidationError as error:
-        fault = error.errors()[0]
-        raise ModelError(f"{folder / 'config.json'}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
+    config = load_config(folder, GatedCrossEncoderConfig)
     model = GatedCrossEncoder(config, load_token_encoder(folder / "transformer"))
-    try:
-        heads = load_file(folder / HEADS)
-        odd = heads.keys() ^ _heads(model).keys()
-        if odd:
-            raise ModelError(f"{folder / HEADS}: does not fit config.json: weight {sorted(odd)[0]}")
-        model.load_state_dict(heads, strict=False)
-    except ModelError:
-        raise
-    except Exception as error:
-        raise ModelError(f"{folder / HEADS}: cannot be loaded: {str(error).splitlines()[0]}") from None
+    load_heads(folder, model, _heads(model))
     return model.eval()
 
 

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors.torch import load_file, save_file
+from pydantic import BaseModel, ConfigDict, Field
 
 from reranker_kd.errors import ModelError
 from reranker_kd.models.crossing import CosineCrossing, DotCrossing, make_crossing
-from reranker_kd.models.folder import read_json
+from reranker_kd.models.heads import load_config, load_heads, save_heads
 from reranker_kd.models.loading import quiet_transformers
 from reranker_kd.models.pooling import POOLINGS, FixedPooling, WeightedPooling
 from reranker_kd.models.sentence_encoder import (
@@ -21,9 +20,6 @@ from reranker_kd.models.sentence_encoder import (
     load_token_encoder,
     read_sentence_settings,
 )
-
-HEADS = "heads.safetensors"
-"""Weights beside the transformers': of the pooling and of the crossing layer."""
 
 
 class TwinConfig(BaseModel):
@@ -130,8 +126,7 @@ def save_twin(twin: Twin, tokenizer: Any, folder: Path) -> None:
         for name, tower in _towers_by_name(twin):
             tower.transformer.save_pretrained(folder / name)  # type: ignore[operator]
         tokenizer.save_pretrained(folder)
-    save_file(_heads(twin), folder / HEADS)
-    (folder / "config.json").write_text(twin.config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    save_heads(folder, twin.config, _heads(twin))
 
 
 def load_twin(folder: Path) -> Twin:
@@ -142,25 +137,10 @@ def load_twin(folder: Path) -> Twin:
     """
     if (folder / "modules.json").is_file():
         return _load_sentence_transformers(folder)
-    try:
-        config = TwinConfig.model_validate(read_json(folder / "config.json"))
-    except ValidationError as error:
-        fault = error.errors()[0]
-        key = ".".join(map(str, fault["loc"]))
-        raise ModelError(f"{folder / 'config.json'}: {key}: {fault['msg']}") from None
+    config = load_config(folder, TwinConfig)
     names = ["tower"] if config.towers == "shared" else ["query", "document"]
     twin = make_twin(config, *(load_token_encoder(folder / name) for name in names))
-    try:
-        heads = load_file(folder / HEADS)
-        expected = _heads(twin)
-        if heads.keys() != expected.keys():
-            odd = sorted(heads.keys() ^ expected.keys())[0]
-            raise ModelError(f"{folder / HEADS}: does not fit config.json: weight {odd}")
-        twin.load_state_dict(heads, strict=False)
-    except ModelError:
-        raise
-    except Exception as error:
-        raise ModelError(f"{folder / HEADS}: cannot be loaded: {str(error).splitlines()[0]}") from None
+    load_heads(folder, twin, _heads(twin))
     return twin
 
 
