@@ -24,7 +24,7 @@ _VERBS = {
     "evaluate": "Measure runs against qrels.",
     "run": "Retrieve, rerank and evaluate as a recipe says.",
     "validate": "Check runs, qrels, topics and collections; name every fault with its line.",
-    "models": "List the rerankers that can be named.",
+    "models": "List models, methods, losses and whatever else can be named.",
     "demo": "Show the whole chain, offline, on the sample collection.",
 }
 
