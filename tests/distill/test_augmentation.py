@@ -14,10 +14,12 @@ from reranker_kd.distill.augmentation import (
     AUGMENTATIONS,
     Augment,
     augment,
+    options,
+)
+from reranker_kd.distill.text_augmentation import (
     delete_words,
     inverse_document_frequencies,
     mask_words,
-    options,
     pair_with_others,
     query_from_cloze,
     query_from_first_sentence,
