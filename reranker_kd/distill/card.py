@@ -192,7 +192,7 @@ def model_card(name: str, recipe: DistillRecipe, distilled: Distilled, report: R
         "",
         "## Training",
         "",
-        f"- Teacher: {_teacher_line(distilled.teacher)}",
+        f"- Teacher: {_teacher_line(recipe, distilled.teacher)}",
         f"- Start: {start}; inputs of at most {settings.max_length} tokens",
         f"- Transfer set: {len(distilled.transfer_set.groups)} groups, {len(pairs(distilled.transfer_set))} pairs",
         f"- Updates: {', '.join(steps)} of {recipe.training.batch_groups} groups; seed {recipe.seed}",
@@ -214,7 +214,9 @@ def model_card(name: str, recipe: DistillRecipe, distilled: Distilled, report: R
     return "\n".join(lines) + "\n"
 
 
-def _teacher_line(teacher: Teacher | None) -> str:
-    described = {} if teacher is None else teacher.describe()
+def _teacher_line(recipe: DistillRecipe, teacher: Teacher | None) -> str:
+    # A teacher of embeddings or layers alone gave no scores.
+    settings = {} if recipe.teacher is None else recipe.teacher.model_dump(exclude_defaults=True)
+    described = settings if teacher is None else teacher.describe()
     named = [f"{key} {value}" for key, value in described.items() if isinstance(value, str | int | float)]
     return ", ".join(named) or "none"

@@ -17,7 +17,7 @@ TEXTS = ["heat flow over a flat plate", "the dog and the cat", "shock wave " * 4
 
 
 def _kinds() -> list[str]:
-    return [*registered_names(), "bert", "distilbert", "roberta", "twin", "residual-twin", "bert-bilstm"]
+    return [*registered_names(), "bert", "distilbert", "roberta", "tiny-twin", "residual-twin", "bert-bilstm"]
 
 
 @pytest.fixture(scope="module", params=_kinds())
@@ -26,7 +26,7 @@ def reranker(request, tmp_path_factory) -> Reranker:
         return load_reranker(request.param)
     folder = tmp_path_factory.mktemp("models") / request.param
     match request.param:
-        case "twin":
+        case "tiny-twin":
             return load_reranker(make_tiny_twin(folder))
         case "residual-twin":
             return load_reranker(make_tiny_twin(folder, towers="separate", pooling="weighted", crossing="residual"))
