@@ -38,7 +38,6 @@ from reranker_kd.types import FloatArray
 WORK = ".work"
 """Beneath the student's folder: transfer set, checkpoints; a finished student does not need it."""
 
-
 _RECIPE = "recipe.json"
 _KEPT = ("transfer-set", "stage-*", "checkpoints-*")
 
@@ -72,13 +71,13 @@ def distill(recipe: DistillRecipe, output: Path, *, cache: Path | None = None, q
     :raises InputError: the folder holds work of another recipe
     """
     work = output / WORK
-    _check_free(output, recipe)
+    _claim(output, recipe)
     student = build_student(recipe.student, recipe.seed)
     stages = recipe.all_stages()
     encoder = _teacher_encoder(recipe, student) if any(stage.layer_losses for stage in stages) else None
-    # Made once now, so that what cannot be is known before hours of scoring.
     embedder = encoder_of(_first_model(recipe.teacher)) if any(stage.embedding_losses for stage in stages) else None
     width = None if embedder is None else embedder.dimension
+    # Made once now, so that what cannot be is known before hours of scoring.
     for stage in stages:
         _distiller(student, stage, encoder, width)
     teacher = None
@@ -122,7 +121,7 @@ def distill(recipe: DistillRecipe, output: Path, *, cache: Path | None = None, q
     return Distilled(student, log, transfer_set, teacher, validation, seconds)
 
 
-def _check_free(output: Path, recipe: DistillRecipe) -> None:
+def _claim(output: Path, recipe: DistillRecipe) -> None:
     manifest = output / WORK / _RECIPE
     if manifest.is_file():
         begun, asked = json.loads(manifest.read_text(encoding="utf-8")), as_json(recipe)

@@ -125,9 +125,9 @@ class Validation:
         """Return the candidates as they came, to the depth that is reranked."""
         return {qid: dict(list(documents.items())[: self.settings.depth]) for qid, documents in self.candidates.items()}
 
-    def rerank(self, model: str | Path, **keywords: object) -> Run:
+    def rerank(self, model: Path) -> Run:
         """Return the candidates as a model reranks them."""
-        reranker = load_reranker(model, **{"precision": "auto", **keywords})
+        reranker = load_reranker(model, precision="auto")
         return rerank_run(self.candidates, self.topics, lambda _: self.texts, reranker, depth=self.settings.depth).run
 
 

@@ -13,6 +13,7 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers.trainer_callback import PrinterCallback
 from transformers.utils import logging
 
 from reranker_kd.distill.batches import to_device
@@ -56,7 +57,7 @@ def train_stage(
         for module in distiller.modules():
             if isinstance(module, PreTrainedModel):
                 module.set_attn_implementation("eager")
-    every = min(steps, validate_every or settings.save_every)
+    every = min(steps, (validate and validate_every) or settings.save_every)
     arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=steps,
@@ -73,7 +74,7 @@ def train_stage(
         data_seed=seed,
         logging_steps=min(settings.log_every, steps),
         save_strategy="steps",
-        save_steps=every if validate else min(settings.save_every, steps),
+        save_steps=every,
         save_total_limit=2,
         eval_strategy="steps" if validate else "no",
         eval_steps=every,
@@ -105,7 +106,7 @@ def train_stage(
                 validate=validate,
             )
             # Prints every log entry to stdout.
-            trainer.remove_callback(_printer())
+            trainer.remove_callback(PrinterCallback)
             trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
     finally:
         logging.set_verbosity(before)
@@ -176,9 +177,3 @@ class _Progress(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:  # noqa: ARG002
         self._progress.advance(state.global_step - self._seen)
         self._seen = state.global_step
-
-
-def _printer() -> type[TrainerCallback]:
-    from transformers.trainer_callback import PrinterCallback
-
-    return PrinterCallback

@@ -8,29 +8,37 @@ from typing import Any
 
 import numpy as np
 
-from reranker_kd.rerank.base import DocumentScores, Progress, Request, check_query, no_progress
+from reranker_kd.rerank.base import DocumentScores, Pair, Progress, Request, Reranker, check_query, no_progress
 from reranker_kd.rerank.bi_encoder import BiEncoderReranker
 from reranker_kd.retrieve.dense.compatibility import check_made_by
 from reranker_kd.retrieve.dense.embedding_index import EmbeddingIndex
 from reranker_kd.types import Candidate, FloatArray
 
 
-class EmbeddingReranker(BiEncoderReranker):
+class EmbeddingReranker(Reranker):
     """A bi-encoder over a folder of its document embeddings, which ``reranker-kd encode`` or Pyserini wrote.
 
     Queries are encoded; the vectors of their candidates are gathered by docid. Documents that the folder lacks are
     encoded from their texts, cut to what the model takes, as ``encode`` would have.
 
-    :param folder: holds the model
+    :param by_text: the bi-encoder, which still scores texts that are given as such
     :param embeddings: the folder of the files ``index`` and ``docid``
-    :param keywords: as :class:`BiEncoderReranker` has them
     :raises InputError: a folder that is broken, or holds another model's embeddings
     """
 
-    def __init__(self, folder: Path, *, embeddings: str | Path, **keywords: Any) -> None:
+    def __init__(self, by_text: BiEncoderReranker, embeddings: str | Path) -> None:
         self.index = EmbeddingIndex(embeddings)
-        super().__init__(folder, **keywords)
+        self.encoder = by_text.encoder
+        self._by_text = by_text
         check_made_by(self.index, self.encoder)
+
+    def score_pairs(self, pairs: Sequence[Pair]) -> FloatArray:
+        """Return the score of each pair, by its texts."""
+        return self._by_text.score_pairs(pairs)
+
+    def score_documents(self, pairs: Sequence[Pair], on_progress: Progress = no_progress) -> DocumentScores:
+        """Score documents by their texts."""
+        return self._by_text.score_documents(pairs, on_progress)
 
     def texts_wanted(self, docids: Collection[str]) -> Collection[str]:
         """Return the documents that the embeddings lack."""
@@ -53,7 +61,7 @@ class EmbeddingReranker(BiEncoderReranker):
 
     def describe(self) -> dict[str, Any]:
         """Return name, content hash and parameters, of the model and of the embeddings."""
-        return {**super().describe(), "embeddings": self.index.describe()}
+        return {**self._by_text.describe(), **super().describe(), "embeddings": self.index.describe()}
 
     def _gather(self, candidates: Sequence[Candidate]) -> tuple[FloatArray, int]:
         rows = self.index.rows_of([candidate.docid for candidate in candidates])

@@ -44,14 +44,20 @@ def load_reranker(name: str | Path, **keywords: Any) -> Reranker:
     # Each pulls in torch and transformers, so none is imported before it is wanted.
     kind = kind_of(folder)
     place = _RERANKER_OF_KIND[kind]
-    if keywords.get("embeddings") is not None:
-        if place != _RERANKER_OF_KIND["bi-encoder"]:
-            raise ModelError(
-                f"{name}: is a {kind}, which scores query and document together: only bi-encoders have embeddings"
-            )
-        place = "reranker_kd.rerank.embeddings:EmbeddingReranker"
-    module, _, reranker = place.partition(":")
-    return _call(getattr(import_module(module), reranker), str(name), {"folder": folder, "name": str(name), **keywords})
+    embeddings = keywords.pop("embeddings", None)
+    if embeddings is not None and place != _RERANKER_OF_KIND["bi-encoder"]:
+        raise ModelError(
+            f"{name}: is a {kind}, which scores query and document together: only bi-encoders have embeddings"
+        )
+    module, _, factory = place.partition(":")
+    loaded = _call(
+        getattr(import_module(module), factory), str(name), {"folder": folder, "name": str(name), **keywords}
+    )
+    if embeddings is None:
+        return loaded
+    from reranker_kd.rerank.embeddings import EmbeddingReranker
+
+    return EmbeddingReranker(loaded, embeddings)
 
 
 def registered_names() -> dict[str, str]:

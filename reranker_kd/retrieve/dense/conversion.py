@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
@@ -13,12 +12,13 @@ from reranker_kd.provenance import read_provenance
 from reranker_kd.retrieve.dense.embedding_index import EmbeddingIndex
 from reranker_kd.retrieve.dense.encoding import Progress, write_folder
 from reranker_kd.retrieve.dense.index_types import resolve_index_type
+from reranker_kd.retrieve.dense.parts import VectorParts
 from reranker_kd.types import FloatArray
 
 _ROWS = 16384
 
 
-class _Rows(Sequence[FloatArray]):
+class _Rows(VectorParts):
     """An index's vectors, so many at a time."""
 
     def __init__(self, index: EmbeddingIndex) -> None:
@@ -27,17 +27,8 @@ class _Rows(Sequence[FloatArray]):
     def __len__(self) -> int:
         return -(-len(self._index) // _ROWS)
 
-    @overload
-    def __getitem__(self, number: int) -> FloatArray: ...
-
-    @overload
-    def __getitem__(self, number: slice) -> Sequence[FloatArray]: ...
-
-    def __getitem__(self, number: int | slice) -> FloatArray | Sequence[FloatArray]:
-        if isinstance(number, slice):
-            return [self[i] for i in range(*number.indices(len(self)))]
-        if not 0 <= number < len(self):
-            raise IndexError(number)
+    def read(self, number: int) -> FloatArray:
+        """Return the vectors of a stretch of rows."""
         return self._index.vectors_of(np.arange(number * _ROWS, min((number + 1) * _ROWS, len(self._index))))
 
 

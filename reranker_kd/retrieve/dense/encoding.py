@@ -17,7 +17,7 @@ from reranker_kd.inference.text_encoder import TextEncoder
 from reranker_kd.provenance import provenance_path, read_provenance, write_provenance
 from reranker_kd.retrieve.dense.index_types import resolve_index_type
 from reranker_kd.retrieve.dense.index_writer import write_index
-from reranker_kd.retrieve.dense.parts import PARTS, EmbeddingParts
+from reranker_kd.retrieve.dense.parts import PARTS, EmbeddingParts, vectors_file
 from reranker_kd.types import Document, FloatArray
 
 PART_SIZE = 2048
@@ -114,7 +114,7 @@ def encode_collection(
         return Encoded(0, 0, 0)
     parts = EmbeddingParts(output, request, -(-survey.documents // part_size), overwrite=overwrite)
     encoded = cut = 0
-    mine = [number for number in parts.missing if number % shard[1] == shard[0]]
+    mine = {number for number in parts.missing if number % shard[1] == shard[0]}
     if mine:
         for number, documents in enumerate(_parts_of(collection, part_size)):
             if number not in mine:
@@ -124,7 +124,7 @@ def encode_collection(
             parts.save(number, [document.docid for document in documents], vectors)
             encoded += len(documents)
             cut += sum(len(ids) > encoder.document_room for ids in tokens)
-    if parts.missing:
+    if parts.missing and parts.folder.is_dir():
         return Encoded(encoded, cut, len(parts.missing))
     record = {
         "request": {**request, "index_type": index_type},
@@ -144,7 +144,7 @@ def pending_documents(survey: CollectionSurvey, output: Path, part_size: int, sh
     """Return how many documents a call of :func:`encode_collection` has yet to encode, for its progress bar."""
     numbers = range(shard[0], -(-survey.documents // part_size), shard[1])
     sizes = [min(part_size, survey.documents - number * part_size) for number in numbers]
-    done = [(output / PARTS / f"part-{number:06d}.npy").is_file() for number in numbers]
+    done = [vectors_file(output / PARTS, number).is_file() for number in numbers]
     return sum(size for size, is_done in zip(sizes, done, strict=True) if not is_done)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,28 @@ PARTS = ".parts"
 """The hidden folder, beneath the folder that the embeddings will fill."""
 
 
-class EmbeddingParts(Sequence[FloatArray]):
+class VectorParts(Sequence[FloatArray]):
+    """Arrays (n, d) that are read when they are asked for, so that no two of them need be in memory."""
+
+    @abstractmethod
+    def read(self, number: int) -> FloatArray:
+        """Return the part of a number from 0 to ``len(self) - 1``."""
+
+    @overload
+    def __getitem__(self, number: int) -> FloatArray: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[FloatArray]: ...
+
+    def __getitem__(self, number: int | slice) -> FloatArray | Sequence[FloatArray]:
+        if isinstance(number, slice):
+            return [self[i] for i in range(*number.indices(len(self)))]
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        return self.read(number)
+
+
+class EmbeddingParts(VectorParts):
     """The parts of one encoding; as a sequence, the vectors of each part, read when asked for.
 
     :param output: the folder that the embeddings will fill
@@ -80,6 +102,10 @@ class EmbeddingParts(Sequence[FloatArray]):
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Wait until no other process is within such a block over the same parts."""
+        if not self.folder.is_dir():
+            # Whoever finished the work removed it, and there is nothing left to wait for.
+            yield
+            return
         with (self.folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -87,17 +113,8 @@ class EmbeddingParts(Sequence[FloatArray]):
     def __len__(self) -> int:
         return self._count
 
-    @overload
-    def __getitem__(self, number: int) -> FloatArray: ...
-
-    @overload
-    def __getitem__(self, number: slice) -> Sequence[FloatArray]: ...
-
-    def __getitem__(self, number: int | slice) -> FloatArray | Sequence[FloatArray]:
-        if isinstance(number, slice):
-            return [self[i] for i in range(*number.indices(len(self)))]
-        if not 0 <= number < len(self):
-            raise IndexError(number)
+    def read(self, number: int) -> FloatArray:
+        """Return the vectors of a finished part."""
         path = self._vectors(number)
         try:
             return np.load(path, allow_pickle=False)
@@ -105,10 +122,15 @@ class EmbeddingParts(Sequence[FloatArray]):
             raise InputError(f"{path}: cannot be read: {error}; remove it and encode again") from None
 
     def _vectors(self, number: int) -> Path:
-        return self.folder / f"part-{number:06d}.npy"
+        return vectors_file(self.folder, number)
 
     def _docids(self, number: int) -> Path:
         return self.folder / f"part-{number:06d}.docid"
+
+
+def vectors_file(folder: Path, number: int) -> Path:
+    """Return where the vectors of a part lie; the file is there when the part is finished."""
+    return folder / f"part-{number:06d}.npy"
 
 
 def _difference(manifest: Path, request: dict[str, Any]) -> str | None:
