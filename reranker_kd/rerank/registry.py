@@ -80,7 +80,7 @@ def _load_registered(entry: EntryPoint, keywords: dict[str, Any]) -> Reranker:
     return reranker
 
 
-def _call(factory: Any, name: str, keywords: dict[str, Any]) -> Reranker:
+def _call(factory: Any, name: str, keywords: dict[str, Any]) -> Any:
     try:
         inspect.signature(factory).bind(**keywords)
     except TypeError as error:
