@@ -10,7 +10,7 @@ from torch import Tensor
 from reranker_kd.distill.batches import Chunks, GroupBatch, Inputs, TextBatch
 from reranker_kd.distill.embedding_losses import EMBEDDING_LOSSES
 from reranker_kd.distill.layer_losses import attention_loss, hidden_loss, layer_mapping, relation_kl, relations
-from reranker_kd.distill.layers import Recorded, depth_of, recording
+from reranker_kd.distill.layers import LayerTeacher, Recorded, depth_of, recording
 from reranker_kd.distill.losses import LOSSES, in_batch, rank_kl, targets
 from reranker_kd.distill.masking import MaskedLanguageModel
 from reranker_kd.distill.methods import MASKED_LANGUAGE_MODEL, LossTerm, Stage
@@ -24,7 +24,7 @@ class Distiller(torch.nn.Module):
 
     :param student: its network is trained in place
     :param stage: which losses
-    :param teacher_encoder: a transformer that reads the same tokens, for losses over layers; it is frozen
+    :param layer_teacher: reads the same tokens, for losses over layers; it is frozen
     :param teacher_width: numbers of an embedding of a teacher that is a bi-encoder, for losses over embeddings
     :param masked_language_model: the objective without a teacher, where the stage has it
     :raises RecipeError: losses that this student or teacher cannot have
@@ -37,7 +37,7 @@ class Distiller(torch.nn.Module):
         self,
         student: Student,
         stage: Stage,
-        teacher_encoder: Any = None,
+        layer_teacher: LayerTeacher | None = None,
         teacher_width: int | None = None,
         masked_language_model: MaskedLanguageModel | None = None,
     ) -> None:
@@ -47,10 +47,10 @@ class Distiller(torch.nn.Module):
         self.masked_language_model = masked_language_model
         self.projections = torch.nn.ModuleList()
         self._mapping: tuple[int, ...] = ()
-        # In a tuple, so that it is neither trained nor saved with the student.
-        self._teacher: tuple[Any, ...] = ()
+        # No module of this one, so that it is neither trained nor saved with the student.
+        self._teacher: LayerTeacher | None = None
         if stage.layer_losses:
-            self._prepare_layers(student, teacher_encoder)
+            self._prepare_layers(student, layer_teacher)
         if "contrastive_kd" in stage.losses and not isinstance(student.network, Twin):
             raise RecipeError(
                 "student.kind: contrastive_kd meets each query with every document of the batch, as only a twin can: "
@@ -59,13 +59,13 @@ class Distiller(torch.nn.Module):
         if stage.embedding_losses:
             self._prepare_embeddings(student, teacher_width)
 
-    def _prepare_layers(self, student: Student, teacher: Any) -> None:
+    def _prepare_layers(self, student: Student, teacher: LayerTeacher | None) -> None:
         if student.encoder is None or teacher is None:
             raise RecipeError(
                 f"losses {', '.join(self.stage.layer_losses)} need a transformer as student and a model as teacher: "
-                "take student.kind cross-encoder and teacher.model, or a method without layers"
+                "take student.kind cross-encoder or gated-cross-encoder and teacher.model, or a method without layers"
             )
-        ours, theirs = student.encoder.config, teacher.config
+        ours, theirs = student.encoder.config, teacher.encoder.config
         if ours.vocab_size != theirs.vocab_size:
             raise RecipeError(
                 f"student.start: its vocabulary has {ours.vocab_size} tokens, the teacher's {theirs.vocab_size}: "
@@ -81,12 +81,13 @@ class Distiller(torch.nn.Module):
                 f"student.hidden_size: {ours.hidden_size} does not divide into the teacher's "
                 f"{theirs.num_attention_heads} heads, which relation_kl compares: take a multiple of them"
             )
-        self._mapping = layer_mapping(depth_of(student.encoder), depth_of(teacher), self.stage.layer_mapping)
+        self._mapping = layer_mapping(depth_of(student.encoder), depth_of(teacher.encoder), self.stage.layer_mapping)
         if ours.hidden_size != theirs.hidden_size and {"embedding", "hidden"} & self.stage.losses.keys():
             # One for the embeddings, one for all layers (TinyBERT, equations 8 and 9).
             self.projections.extend(torch.nn.Linear(ours.hidden_size, theirs.hidden_size, bias=False) for _ in range(2))
         self._encoder = (student.encoder,)
-        self._teacher = (teacher.eval().requires_grad_(False),)
+        teacher.network.eval().requires_grad_(False)
+        self._teacher = teacher
 
     def _prepare_embeddings(self, student: Student, teacher_width: int | None) -> None:
         if not isinstance(student.network, Twin) or teacher_width is None:
@@ -129,10 +130,10 @@ class Distiller(torch.nn.Module):
     def _pair_scores(self, pairs: Chunks, layers: _Sums) -> Tensor:
         rows = []
         for inputs in pairs.inputs:
-            if self._teacher:
+            if self._teacher is not None:
                 with recording(self._encoder[0]) as ours:
                     outputs = self.network(**inputs)
-                self._compare(ours, inputs, layers)
+                self._compare(self._teacher.network, ours, inputs, layers)
             else:
                 outputs = self.network(**inputs)
             rows.append(getattr(outputs, "logits", outputs)[:, 0].float())
@@ -156,11 +157,13 @@ class Distiller(torch.nn.Module):
     def _encode_and_compare(self, inputs: Inputs, layers: _Sums) -> None:
         with recording(self._encoder[0]) as ours:
             self._encoder[0](**inputs)
-        self._compare(ours, inputs, layers)
+        assert self._teacher is not None
+        self._compare(self._teacher.encoder, ours, inputs, layers)
 
-    def _compare(self, ours: Recorded, inputs: Inputs, layers: _Sums) -> None:
-        with torch.no_grad(), recording(self._teacher[0]) as theirs:
-            self._teacher[0](**inputs)
+    def _compare(self, teacher: Any, ours: Recorded, inputs: Inputs, layers: _Sums) -> None:
+        assert self._teacher is not None
+        with torch.no_grad(), recording(self._teacher.encoder) as theirs:
+            teacher(**inputs)
         mask = inputs["attention_mask"].bool()
         weight = int(mask.sum())
         embedding, hidden = self.projections if len(self.projections) else (None, None)
@@ -244,8 +247,8 @@ class Distiller(torch.nn.Module):
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         # A teacher that is not registered still goes where the student goes.
-        for teacher in self._teacher:
-            teacher._apply(fn, recurse)
+        if self._teacher is not None:
+            self._teacher.network._apply(fn, recurse)
         return super()._apply(fn, recurse)
 
     def state_dict(self, *arguments: Any, **keywords: Any) -> Any:

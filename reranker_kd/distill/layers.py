@@ -33,6 +33,18 @@ class Recorded:
         return queries @ keys.transpose(2, 3) / queries.shape[3] ** 0.5
 
 
+@dataclass(frozen=True, slots=True)
+class LayerTeacher:
+    """Whose layers are learnt.
+
+    :param network: reads pairs as the student does, with ``encoder`` in it
+    :param encoder: its transformer, which reads single texts
+    """
+
+    network: Any
+    encoder: Any
+
+
 def depth_of(encoder: Any) -> int:
     """Return the number of a transformer's layers.
 

@@ -28,7 +28,7 @@ class TransferSettings(_Section):
     """Where the groups come from.
 
     :param folder: a transfer set that was written before, in place of all else
-    :param queries: a topics file
+    :param queries: a topics file, or several of them
     :param collection: the documents: a file or folder, or several of them
     :param index: a Lucene index of the collection; built where BM25 candidates are wanted and none is named
     :param runs: candidates by name, besides ``bm25``, which is retrieved where a draw asks for it
@@ -40,7 +40,7 @@ class TransferSettings(_Section):
     """
 
     folder: str | None = None
-    queries: str | None = None
+    queries: str | tuple[str, ...] | None = None
     collection: str | tuple[str, ...] | None = None
     index: str | None = None
     runs: dict[str, str] = Field(default_factory=dict)
@@ -154,10 +154,11 @@ def read_distill_recipe(path: str | Path, changes: Sequence[str] = ()) -> Distil
     for section in ("transfer_set", "validation"):
         if isinstance(content.get(section), dict):
             beside(path.parent, content[section], _FILES)
-            if isinstance(several := content[section].get("collection"), list):
-                places = {str(number): place for number, place in enumerate(several)}
-                beside(path.parent, places, tuple(places))
-                content[section]["collection"] = list(places.values())
+            for key in ("queries", "collection"):
+                if isinstance(several := content[section].get(key), list):
+                    places = {str(number): place for number, place in enumerate(several)}
+                    beside(path.parent, places, tuple(places))
+                    content[section][key] = list(places.values())
     runs = content.get("transfer_set", {}).get("runs") if isinstance(content.get("transfer_set"), dict) else None
     if isinstance(runs, dict):
         beside(path.parent, runs, tuple(runs))

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from reranker_kd.distill.batches import GroupCollator, GroupDataset, TextCollator, TextDataset
 from reranker_kd.distill.distiller import Distiller
+from reranker_kd.distill.layers import LayerTeacher
 from reranker_kd.distill.masking import MaskedLanguageModel
 from reranker_kd.distill.methods import MASKED_LANGUAGE_MODEL, Stage
 from reranker_kd.distill.recipe import DistillRecipe, as_json, needs_teacher
@@ -30,6 +31,8 @@ from reranker_kd.distill.transfer_set import TransferSet, pairs, read_transfer_s
 from reranker_kd.errors import InputError, RecipeError
 from reranker_kd.formats.files import atomic_writer
 from reranker_kd.inference.pair_tokenizer import PairTokenizer
+from reranker_kd.models.folder import kind_of
+from reranker_kd.models.gated_cross_encoder import GatedCrossEncoder, load_gated_cross_encoder
 from reranker_kd.models.loading import load_tokenizer
 from reranker_kd.models.registry import model_folder
 from reranker_kd.report.progress import progress_bar
@@ -74,12 +77,12 @@ def distill(recipe: DistillRecipe, output: Path, *, cache: Path | None = None, q
     _claim(output, recipe)
     student = build_student(recipe.student, recipe.seed)
     stages = recipe.all_stages()
-    encoder = _teacher_encoder(recipe, student) if any(stage.layer_losses for stage in stages) else None
+    layers = _layer_teacher(recipe, student) if any(stage.layer_losses for stage in stages) else None
     embedder = encoder_of(_first_model(recipe.teacher)) if any(stage.embedding_losses for stage in stages) else None
     width = None if embedder is None else embedder.dimension
     # Made once now, so that what cannot be is known before hours of scoring.
     for stage in stages:
-        _distiller(student, stage, encoder, width)
+        _distiller(student, stage, layers, width)
     teacher = None
     if any(needs_teacher(stage) and _on_scores(stage) for stage in stages):
         assert recipe.teacher is not None
@@ -109,7 +112,7 @@ def distill(recipe: DistillRecipe, output: Path, *, cache: Path | None = None, q
         groups = GroupDataset(transfer_set, scores, tokenizer)
     if not len(groups) and any(stage.over == "groups" for stage in stages):
         raise InputError("empty transfer set: no group has two documents with a teacher's score or a label")
-    school = _School(recipe, student, encoder, tokenizer, groups, embeddings, validation, work, quiet)
+    school = _School(recipe, student, layers, tokenizer, groups, embeddings, validation, work, quiet)
     log = []
     for number, stage in enumerate(stages, start=1):
         with _timed(seconds, f"stage {number}"):
@@ -147,7 +150,7 @@ def _transfer_set(recipe: DistillRecipe, work: Path, *, quiet: bool) -> Transfer
     return read_transfer_set(folder)
 
 
-def _teacher_encoder(recipe: DistillRecipe, student: Student) -> Any:
+def _layer_teacher(recipe: DistillRecipe, student: Student) -> LayerTeacher:
     settings = _first_model(recipe.teacher)
     if settings is None:
         raise RecipeError("teacher: losses over layers need a model among the teachers, such as model: NAME")
@@ -157,7 +160,13 @@ def _teacher_encoder(recipe: DistillRecipe, student: Student) -> Any:
             f"student.start: its vocabulary is not that of the teacher {settings.model}: layers are compared over the "
             "same tokens, so start from a model of the teacher's vocabulary"
         )
-    return token_encoder_of(folder)
+    encoder = token_encoder_of(folder)
+    if not isinstance(student.network, GatedCrossEncoder):
+        return LayerTeacher(encoder, encoder)
+    # A bi-encoder reads the two texts of a pair apart.
+    gated = load_gated_cross_encoder(folder) if kind_of(folder) == "gated-cross-encoder" else None
+    network = gated or GatedCrossEncoder(student.network.config, encoder, gate=-1e9)
+    return LayerTeacher(network, network.transformer)
 
 
 def _first_model(settings: TeacherSettings | None) -> ModelSettings | None:
@@ -184,8 +193,8 @@ def _objective(stage: Stage, student: Student) -> MaskedLanguageModel | None:
     return MaskedLanguageModel(student.encoder, tokenizer.mask_token_id, tuple(tokenizer.all_special_ids))
 
 
-def _distiller(student: Student, stage: Stage, encoder: Any, width: int | None) -> Distiller:
-    return Distiller(student, stage, encoder if stage.layer_losses else None, width, _objective(stage, student))
+def _distiller(student: Student, stage: Stage, layers: LayerTeacher | None, width: int | None) -> Distiller:
+    return Distiller(student, stage, layers if stage.layer_losses else None, width, _objective(stage, student))
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +203,7 @@ class _School:
 
     recipe: DistillRecipe
     student: Student
-    encoder: Any
+    layers: LayerTeacher | None
     tokenizer: PairTokenizer
     groups: GroupDataset
     embeddings: FloatArray | None
@@ -227,7 +236,7 @@ class _School:
             # What is learnt beside the student begins at random: the same whether or not earlier stages ran now.
             torch.manual_seed(seed)
             width = None if self.embeddings is None else self.embeddings.shape[1]
-            distiller = _distiller(self.student, stage, self.encoder, width)
+            distiller = _distiller(self.student, stage, self.layers, width)
         steps = stage.steps or training.steps
         settings = self.recipe.validation
         with progress_bar(f"training, stage {number}", steps, "steps", quiet=self.quiet) as bar:

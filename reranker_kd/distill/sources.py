@@ -37,7 +37,7 @@ def make_transfer_set(settings: TransferSettings, work: Path, seed: int, *, quie
     :raises InputError: no query has two candidates
     """
     assert settings.queries is not None and settings.collection is not None
-    topics = load_topics(settings.queries)
+    topics = _queries(settings.queries)
     if settings.max_queries is not None:
         topics = dict(list(topics.items())[: settings.max_queries])
     runs = {name: read_run(path) for name, path in settings.runs.items()}
@@ -73,6 +73,15 @@ def _with_texts(groups: tuple[Group, ...], topics: Topics, documents: dict[str, 
     used = dict.fromkeys(docid for group in groups for docid in group.docids)
     queries = {group.qid: " ".join(topics[group.qid].split()) for group in groups}
     return TransferSet(queries, {docid: documents[docid] for docid in used}, groups)
+
+
+def _queries(files: str | tuple[str, ...]) -> Topics:
+    queries: dict[str, str] = {}
+    for file in (files,) if isinstance(files, str) else files:
+        for qid, text in load_topics(file).items():
+            if queries.setdefault(qid, text) != text:
+                raise InputError(f"{file}: query {qid} has another text in another file")
+    return queries
 
 
 def _documents(collection: str | tuple[str, ...]) -> dict[str, str]:

@@ -215,7 +215,7 @@ def _gated_cross_encoder(settings: StudentSettings, folder: Path) -> Student:
     network = GatedCrossEncoder(config, _transformer(settings, token_encoder_of(folder)))
     return Student(
         network,
-        None,
+        network.transformer,
         tokenizer,
         settings,
         lambda target: save_gated_cross_encoder(network, tokenizer, target),

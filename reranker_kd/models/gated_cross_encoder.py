@@ -1,10 +1,12 @@
-"""A cross-encoder that begins as a bi-encoder: query and document see each other through gates that training opens.
+"""A cross-encoder that begins as a bi-encoder: its texts are compared token by token, and see each other through gates.
 
-A bi-encoder's transformer reads query and document side by side in one sequence. Within its own text a token attends as
-it always did; to the other text's tokens each head adds a learnt number, its gate, before the softmax. Shut gates make
-the score the bi-encoder's own cosine, so that distillation starts at the bi-encoder's quality and adds to it, where a
-cross-encoder with a new head starts at nothing. The architecture is ours; interaction that grows layer by layer is that
-of PreTTR (MacAvaney et al. 2020) and LAIT (Milbauer et al. 2023).
+A bi-encoder's transformer reads query and document side by side in one sequence. What comes out is read by late
+interaction (ColBERT, Khattab and Zaharia 2020, equation 3), with a soft maximum: many tokens near one of the query's
+count for more than the nearest alone. Within its own text a token attends as it always did; to the other text's tokens
+each head adds a learnt number, its gate, before the softmax. Shut gates make the score the bi-encoder's own late
+interaction, so that distillation starts from a good ranking, where a cross-encoder with a new head starts at nothing.
+The architecture is ours; interaction that grows layer by layer is that of PreTTR (MacAvaney et al. 2020) and LAIT
+(Milbauer et al. 2023).
 """
 
 from __future__ import annotations
@@ -15,13 +17,14 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
+from torch.nn.functional import normalize
 
 from reranker_kd.models.heads import load_config, load_heads, save_heads
 from reranker_kd.models.loading import quiet_transformers
 from reranker_kd.models.sentence_encoder import load_token_encoder
 
 _GATE_UNIT = 32.0
+_NEVER = -1e9
 
 
 class GatedCrossEncoderConfig(BaseModel):
@@ -39,31 +42,36 @@ class GatedCrossEncoderConfig(BaseModel):
 class GatedCrossEncoder(torch.nn.Module):
     """From token arrays (n, tokens) of framed query and framed document to raw relevance scores (n, 1), in float32.
 
-    The score is ``scale * cos(q, d) + bias + correction``, where q and d are the means of each text's token vectors and
-    the correction, zero at first, is a small network over ``q * d`` and ``|q - d|``.
+    With the tokens' vectors of length 1, the score is ``scale * sum_i w_i * softmax_j(q_i . d_j) + bias``: the soft
+    maximum over the document's tokens is ``log(sum_j exp(s * q_i . d_j)) / s`` of a sharpness s, and the weights of the
+    query's tokens are a softmax over a learnt number of each, all equal at first.
 
     :param transformer: of a bi-encoder that pools by the mean: a BERT or an ELECTRA without pooler
     :param gate: of every head at first; -5 lets 1 in 150 of an own token's weight through
-    :param scale: of the cosine at first
+    :param scale: of the score at first
+    :param sharpness: of the soft maximum at first
     """
 
     def __init__(
-        self, config: GatedCrossEncoderConfig, transformer: Any, gate: float = -5.0, scale: float = 20.0
+        self,
+        config: GatedCrossEncoderConfig,
+        transformer: Any,
+        gate: float = -5.0,
+        scale: float = 13.0,
+        sharpness: float = 12.0,
     ) -> None:
         super().__init__()
         shape = transformer.config
-        width = shape.hidden_size
         self.config = config
         self.transformer = transformer
         shape_of_gates = (shape.num_hidden_layers, shape.num_attention_heads)
         # Kept small, so that a learning rate for weights moves a gate within thousands of updates, not millions.
         self.gates = torch.nn.Parameter(torch.full(shape_of_gates, gate / _GATE_UNIT))
         self.log_scale = torch.nn.Parameter(torch.tensor(float(scale)).log())
+        self.log_sharpness = torch.nn.Parameter(torch.tensor(float(sharpness)).log())
         self.bias = torch.nn.Parameter(torch.zeros(()))
-        last = torch.nn.Linear(width, 1)
-        torch.nn.init.zeros_(last.weight)
-        torch.nn.init.zeros_(last.bias)
-        self.correction = torch.nn.Sequential(torch.nn.Linear(2 * width, width), torch.nn.ReLU(), last)
+        self.importance = torch.nn.Linear(shape.hidden_size, 1, bias=False)
+        torch.nn.init.zeros_(self.importance.weight)
 
     def lower_precision(self, dtype: torch.dtype) -> None:
         """Run the transformer in ``dtype``; pooling and what follows stay in float32."""
@@ -78,17 +86,22 @@ class GatedCrossEncoder(torch.nn.Module):
         """
         document = token_type_ids.bool()
         hidden = self._embedded(input_ids, attention_mask, document)
-        padding = torch.zeros_like(attention_mask, dtype=torch.float32).masked_fill(attention_mask == 0, -1e9)
+        padding = torch.zeros_like(attention_mask, dtype=torch.float32).masked_fill(attention_mask == 0, _NEVER)
         across = (document[:, :, None] != document[:, None, :])[:, None].float()
         for layer, gates in zip(self.transformer.encoder.layer, self.gates, strict=True):
             mask = padding[:, None, None, :] + across * (_GATE_UNIT * gates)[None, :, None, None]
             output = layer(hidden, attention_mask=mask.to(hidden.dtype))
             hidden = output[0] if isinstance(output, tuple) else output
-        hidden = hidden.float()
-        q = _mean(hidden, attention_mask * (1 - token_type_ids))
-        d = _mean(hidden, attention_mask * token_type_ids)
-        cosines = cosine_similarity(q, d, dim=1)[:, None]
-        return cosines * self.log_scale.exp() + self.bias + self.correction(torch.cat([q * d, (q - d).abs()], dim=1))
+        scores = self._late_interaction(hidden.float(), attention_mask.bool(), document)
+        return (scores * self.log_scale.exp() + self.bias)[:, None]
+
+    def _late_interaction(self, hidden: Tensor, present: Tensor, document: Tensor) -> Tensor:
+        vectors = normalize(hidden, dim=2)
+        sharpness = self.log_sharpness.exp()
+        nearness = (sharpness * vectors @ vectors.transpose(1, 2)).masked_fill(~(present & document)[:, None], _NEVER)
+        matches = nearness.logsumexp(2) / sharpness
+        importance = self.importance(hidden)[:, :, 0].masked_fill(~present | document, _NEVER)
+        return (importance.softmax(1) * matches).sum(1)
 
     def _embedded(self, input_ids: Tensor, attention_mask: Tensor, document: Tensor) -> Tensor:
         # Each text's positions count from 0, and both have the one token type that a bi-encoder knows.
@@ -100,11 +113,6 @@ class GatedCrossEncoder(torch.nn.Module):
         )
         project = getattr(self.transformer, "embeddings_project", None)
         return embedded if project is None else project(embedded)
-
-
-def _mean(hidden: Tensor, mask: Tensor) -> Tensor:
-    weights = mask[:, :, None].float()
-    return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
 
 
 def save_gated_cross_encoder(model: GatedCrossEncoder, tokenizer: Any, folder: Path) -> None:

@@ -12,6 +12,7 @@ from transformers import BertConfig, BertModel, ElectraConfig, ElectraModel
 
 from reranker_kd.distill.batches import GroupCollator, GroupDataset, TextCollator, TextDataset
 from reranker_kd.distill.distiller import Distiller
+from reranker_kd.distill.layers import LayerTeacher
 from reranker_kd.distill.losses import LOSSES, targets
 from reranker_kd.distill.masking import MaskedLanguageModel
 from reranker_kd.distill.methods import Stage
@@ -244,6 +245,11 @@ def teacher_encoder(layers=4, *, heads=2, hidden=32, vocabulary=None, electra=Fa
     return BertModel(BertConfig(**sizes))
 
 
+def layer_teacher(**shape):
+    encoder = teacher_encoder(**shape)
+    return LayerTeacher(encoder, encoder)
+
+
 def insides(encoder, inputs):
     """Return hidden states, and of each layer queries, keys and values (tokens, width), of one sequence."""
     hidden = [states[0] for states in encoder(**inputs, output_hidden_states=True).hidden_states]
@@ -312,7 +318,7 @@ def test_a_loss_of_layers_is_that_of_single_sequences(start, name, settings, tea
     encoder = teacher_encoder(**teacher)
     wanted = stage(over, layer_mapping, **{name: 0.5})
     torch.manual_seed(3)
-    distiller = Distiller(student, wanted, encoder)
+    distiller = Distiller(student, wanted, LayerTeacher(encoder, encoder))
     # Attention is averaged over pairs of tokens, within a chunk.
     chunk_tokens = 4096 if name == "attention" else 40
     if over == "texts":
@@ -332,15 +338,17 @@ def test_a_loss_of_layers_is_that_of_single_sequences(start, name, settings, tea
 
 def test_projections_are_where_widths_differ(start):
     layers = stage("texts", embedding=1.0, hidden=1.0)
-    assert len(Distiller(student_of(start), layers, teacher_encoder()).projections) == 0
-    distiller = Distiller(student_of(start, hidden_size=16), layers, teacher_encoder())
+    assert len(Distiller(student_of(start), layers, layer_teacher()).projections) == 0
+    distiller = Distiller(student_of(start, hidden_size=16), layers, layer_teacher())
     assert [tuple(projection.weight.shape) for projection in distiller.projections] == [(32, 16), (32, 16)]
     assert all(projection.bias is None for projection in distiller.projections)
 
 
 def test_the_teacher_stands_still(start):
     student, encoder = student_of(start, hidden_size=16), teacher_encoder().train()
-    distiller = Distiller(student, stage("texts", embedding=1.0, hidden=1.0, relation_kl=1.0), encoder)
+    distiller = Distiller(
+        student, stage("texts", embedding=1.0, hidden=1.0, relation_kl=1.0), LayerTeacher(encoder, encoder)
+    )
     distiller.train()
     # No dropout: the same texts are the same lesson.
     first, again = (distiller(texts=texts_of()) for _ in range(2))
@@ -360,10 +368,23 @@ def test_the_teacher_stands_still(start):
 
 def test_layers_and_scores_are_learnt_in_one_step(start):
     student = student_of(start)
-    both = Distiller(student, stage(hidden=1.0, rank_kl=1.0), teacher_encoder())(batch=batch_of(student))
-    layers = Distiller(student, stage(hidden=1.0), teacher_encoder())(batch=batch_of(student))
+    both = Distiller(student, stage(hidden=1.0, rank_kl=1.0), layer_teacher())(batch=batch_of(student))
+    layers = Distiller(student, stage(hidden=1.0), layer_teacher())(batch=batch_of(student))
     scores = Distiller(student, stage(rank_kl=1.0))(batch=batch_of(student))
     torch.testing.assert_close(both["loss"], layers["loss"] + scores["loss"])
+
+
+def test_a_gated_student_learns_from_the_layers_of_a_gated_teacher(start):
+    student, teacher = (student_of(start, "gated-cross-encoder") for _ in range(2))
+    reader = LayerTeacher(teacher.network, teacher.encoder)
+    distiller = Distiller(student, stage(embedding=1.0, hidden=1.0, attention=1.0, rank_kl=1.0), reader)
+    same = distiller(batch=batch_of(student))
+    assert max(same["embedding"], same["hidden"], same["attention"]) < 1e-9
+    with torch.no_grad():
+        teacher.network.gates += 1.0
+    opened = distiller(batch=batch_of(student))
+    # What gates let through is in the layers, not in the embeddings.
+    assert opened["embedding"] < 1e-9 < 1e-6 < opened["hidden"]
 
 
 # Masked tokens, checkpoints.
@@ -412,7 +433,12 @@ def test_a_checkpoint_holds_each_tower_once_and_loads_back(start, towers, poolin
 @pytest.mark.parametrize(
     ("student", "losses", "teacher", "fault"),
     [
-        ({}, {"hidden": 1.0}, None, r"losses hidden need .*: take student\.kind cross-encoder and teacher\.model"),
+        (
+            {},
+            {"hidden": 1.0},
+            None,
+            r"losses hidden need .*: take student\.kind .* and teacher\.model",
+        ),
         ({"kind": "twin"}, {"hidden": 1.0}, {}, r"losses hidden need .*student\.kind cross-encoder"),
         ({"kind": "bert-bilstm"}, {"attention": 1.0}, {}, r"losses attention need .*student\.kind"),
         ({}, {"hidden": 1.0}, {"vocabulary": 99}, r"student\.start: its vocabulary has \d+ tokens, the teacher's 99"),
@@ -422,9 +448,9 @@ def test_a_checkpoint_holds_each_tower_once_and_loads_back(start, towers, poolin
     ],
 )
 def test_layers_that_cannot_be_compared_are_refused(start, student, losses, teacher, fault):
-    encoder = None if teacher is None else teacher_encoder(**teacher)
+    read = None if teacher is None else layer_teacher(**teacher)
     with pytest.raises((RecipeError, InputError), match=fault) as caught:
-        Distiller(student_of(start, **student), stage(**losses), encoder)
+        Distiller(student_of(start, **student), stage(**losses), read)
     assert "\n" not in str(caught.value)
 
 
@@ -436,7 +462,7 @@ def test_embeddings_that_cannot_be_compared_are_refused(start, kind, width):
 
 def test_heads_may_differ_where_relations_are_learnt(start):
     student = student_of(start)
-    distiller = Distiller(student, stage("texts", relation_kl=1.0), teacher_encoder(heads=4))
+    distiller = Distiller(student, stage("texts", relation_kl=1.0), layer_teacher(heads=4))
     losses = distiller(texts=texts_of())
     encoder = teacher_encoder(heads=4).eval()
     results = [

@@ -131,6 +131,7 @@ FAULTS = {
     "missing run of a teacher": ({"teacher": {"run": "nothing.txt"}}, r"nothing\.txt"),
     "missing start": ({"student": {"start": "./nobody"}}, r"nobody"),
     "missing queries": ({"transfer_set": {"queries": "nothing.tsv"}}, r"nothing\.tsv"),
+    "missing queries of several": ({"transfer_set": {"queries": ["nothing.tsv"]}}, r"nothing\.tsv"),
     "missing collection": ({"transfer_set": {"collection": "nothing.jsonl"}}, r"nothing\.jsonl"),
     "missing run": ({"transfer_set": {"runs": {"given": "nothing.txt"}}}, r"nothing\.txt"),
     "missing qrels": ({"transfer_set": {"qrels": "nothing.txt"}}, r"nothing\.txt"),
