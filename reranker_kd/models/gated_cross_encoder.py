@@ -26,6 +26,9 @@ from reranker_kd.models.sentence_encoder import load_token_encoder
 _GATE_UNIT = 32.0
 _NEVER = -1e9
 
+_EVEN_MATCH = 0.8
+"""A soft maximum that makes relevant and irrelevant as likely, at first: about what lies between both in MiniLM."""
+
 
 class GatedCrossEncoderConfig(BaseModel):
     """What ``config.json`` of the folder says.
@@ -69,7 +72,7 @@ class GatedCrossEncoder(torch.nn.Module):
         self.gates = torch.nn.Parameter(torch.full(shape_of_gates, gate / _GATE_UNIT))
         self.log_scale = torch.nn.Parameter(torch.tensor(float(scale)).log())
         self.log_sharpness = torch.nn.Parameter(torch.tensor(float(sharpness)).log())
-        self.bias = torch.nn.Parameter(torch.zeros(()))
+        self.bias = torch.nn.Parameter(torch.tensor(-_EVEN_MATCH * scale))
         self.importance = torch.nn.Linear(shape.hidden_size, 1, bias=False)
         torch.nn.init.zeros_(self.importance.weight)
 
