@@ -38,6 +38,7 @@ class Stage(BaseModel):
     :param layer_mapping: ``uniform``, ``last``, or the teacher's layers
     :param steps: updates of the weights; None takes the recipe's
     :param learning_rate: at its peak; None takes the recipe's
+    :param batch_groups: groups, or texts, of an update; None takes the recipe's
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,6 +48,7 @@ class Stage(BaseModel):
     layer_mapping: Literal["uniform", "last"] | tuple[int, ...] = "uniform"
     steps: int | None = Field(default=None, ge=1)
     learning_rate: float | None = Field(default=None, gt=0)
+    batch_groups: int | None = Field(default=None, ge=1)
 
     @field_validator("losses", mode="before")
     @classmethod

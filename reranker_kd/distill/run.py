@@ -237,6 +237,7 @@ class _School:
             torch.manual_seed(seed)
             width = None if self.embeddings is None else self.embeddings.shape[1]
             distiller = _distiller(self.student, stage, self.layers, width)
+        training = training.model_copy(update={"batch_groups": stage.batch_groups or training.batch_groups})
         steps = stage.steps or training.steps
         settings = self.recipe.validation
         with progress_bar(f"training, stage {number}", steps, "steps", quiet=self.quiet) as bar:
