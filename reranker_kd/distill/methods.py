@@ -125,13 +125,13 @@ class Method:
     """A distillation method.
 
     :param source: where it was published
-    :param student: the kind of student that it is made for; None takes any
+    :param students: the kinds of student that it is made for; none named takes any
     :param stages: one after the other
     """
 
     source: str
     stages: tuple[Stage, ...]
-    student: str | None = None
+    students: tuple[str, ...] = ()
 
 
 def _stage(**losses_and_settings: Any) -> Stage:
@@ -149,22 +149,22 @@ METHODS: dict[str, Method] = {
     "tinybert": Method(
         "Jiao et al. 2020, section 3.2: the layers first, then the prediction",
         (_stage(**_LAYERS), _stage(soft_cross_entropy=1.0)),
-        "cross-encoder",
+        ("cross-encoder", "gated-cross-encoder"),
     ),
     "simplified-tinybert": Method(
         "Chen et al. 2021, section 3: both in one step, hard labels beside the soft ones",
         (_stage(**_LAYERS, soft_cross_entropy=1.0, hard_cross_entropy=1.0),),
-        "cross-encoder",
+        ("cross-encoder", "gated-cross-encoder"),
     ),
     "bert-bilstm": Method(
         "Dahlmann and Lancewicki 2021: logits matched on an enlarged transfer set",
         (_stage(logit_mse=1.0),),
-        "bert-bilstm",
+        ("bert-bilstm",),
     ),
     "twinbert": Method(
         "Lu, Jiao and Zhang 2020, section 3.4: a two-tower student from a cross-encoder's soft labels",
         (_stage(soft_cross_entropy=1.0),),
-        "twin",
+        ("twin",),
     ),
     "margin-mse": Method("Hofstätter et al. 2020", (_stage(margin_mse=1.0),)),
     "rank-kl": Method("listwise: the teacher's softmax over a query's candidates", (_stage(rank_kl=1.0),)),
@@ -173,12 +173,12 @@ METHODS: dict[str, Method] = {
     "embedding-kd": Method(
         "Reimers and Gurevych 2020: the teacher's embeddings, text by text; then its scores",
         (_stage(over="texts", text_embedding=1.0), _stage(rank_kl={"weight": 1.0, "temperature": 1.0})),
-        "twin",
+        ("twin",),
     ),
     "contrastive-kd": Method(
         "in-batch negatives beside the teacher's scores (Lin et al. 2021)",
         (_stage(contrastive_kd={"weight": 1.0, "alpha": 0.5}),),
-        "twin",
+        ("twin",),
     ),
 }
 """Methods by the name that a recipe gives."""

@@ -122,9 +122,9 @@ class DistillRecipe(_Section):
     def _fits_the_method(self) -> DistillRecipe:
         if self.method not in METHODS:
             raise ValueError(f"method: no method {self.method!r}; known: {', '.join(METHODS)}")
-        wanted = METHODS[self.method].student
-        if wanted is not None and self.student.kind != wanted:
-            raise ValueError(f"student.kind: {self.method} makes a {wanted}, not a {self.student.kind}")
+        wanted = METHODS[self.method].students
+        if wanted and self.student.kind not in wanted:
+            raise ValueError(f"student.kind: {self.method} makes a {' or a '.join(wanted)}, not a {self.student.kind}")
         if self.teacher is None and any(needs_teacher(stage) for stage in self.all_stages()):
             raise ValueError(f"teacher: {self.method} needs one, such as model: NAME")
         return self

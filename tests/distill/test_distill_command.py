@@ -170,6 +170,19 @@ def test_validation_chooses_the_best_checkpoint(workplace, tmp_path, kind, sizes
     assert figures["student"] == pytest.approx(max(measured), abs=1e-9)
 
 
+def test_a_gated_student_reads_its_texts_apart_and_learns_layers(workplace, tmp_path):
+    stages = [
+        {"over": "texts", "losses": {"hidden": 1}, "batch_groups": 5, "steps": 3},
+        {"losses": {"hidden": 1, "attention": 1, "rank_kl": 1}},
+    ]
+    gated = {"kind": "gated-cross-encoder"}
+    texts, groups = _distill(workplace, tmp_path / "student", "simplified-tinybert", student=gated, stages=stages)
+    assert [entry["step"] for entry in texts if "loss" in entry] == [1, 2, 3]
+    for entry in (entry for entry in groups if "loss" in entry):
+        assert entry["loss"] == pytest.approx(sum(entry[name] for name in ("hidden", "attention", "rank_kl")))
+    assert load_reranker(tmp_path / "student").describe()["class"].endswith("GatedCrossEncoderReranker")
+
+
 def test_a_seed_makes_one_student(workplace, tmp_path):
     # Narrower than its teacher, so that a projection, too, begins at random.
     dropping = {"dropout": 0.1, "hidden_size": 16, "heads": 2}
