@@ -77,7 +77,8 @@ def make_report(output: Path, distilled: Distilled) -> Report:
     compared = None
     if teacher is not None:
         teacher_run, complete = _teacher_run(validation, teacher)
-        compared = fidelity(teacher_run, student_run)
+        # A run or qrels may know nothing of these topics.
+        compared = fidelity(teacher_run, student_run) if teacher_run else None
         if complete:
             runs["teacher"] = teacher_run
     measures = parse_measures([validation.settings.measure])

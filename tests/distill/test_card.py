@@ -149,6 +149,17 @@ def test_a_teacher_without_an_opinion_of_all_has_no_figure(workplace, tmp_path):
     assert report.fidelity is not None and len(report.fidelity.per_query) == 6
 
 
+def test_a_teacher_that_knows_none_of_the_validation_topics_has_no_fidelity(workplace, tmp_path):
+    lines = (workplace / "run.txt").read_text().splitlines(keepends=True)
+    known = {line.split()[0] for line in lines[: len(lines) // 2]}
+    for name, kept in (("known.txt", True), ("unknown.txt", False)):
+        (workplace / name).write_text("".join(line for line in lines if (line.split()[0] in known) is kept))
+    elsewhere = {**VALIDATION, "candidates": "unknown.txt"}
+    recipe = _recipe(workplace, "list-mse", teacher={"run": "known.txt"}, validation=elsewhere)
+    report = distill_and_report(recipe, tmp_path / "student", quiet=True)
+    assert report.fidelity is None and set(report.figures) == {"first stage", "student"}
+
+
 def test_the_report_does_not_change_what_the_model_is(workplace, tmp_path, student):
     folder, _ = student
     recipe = _recipe(workplace, validation={**VALIDATION, "every": 2})
