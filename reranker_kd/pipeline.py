@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,16 @@ from reranker_kd.recipe import Recipe, Reranking, run_name
 from reranker_kd.report.tables import EvaluatedRun, evaluation_json, evaluation_tsv
 from reranker_kd.rerank.registry import load_reranker
 from reranker_kd.rerank.run import TextSource, check_topics, docids_within
-from reranker_kd.stages import RunOutput, model_keywords, rerank_and_write, retrieve, write_retrieved
+from reranker_kd.stages import (
+    Budget,
+    RunOutput,
+    depth_of,
+    keep_to_budget,
+    model_keywords,
+    rerank_and_write,
+    retrieve,
+    write_retrieved,
+)
 from reranker_kd.types import Run, Topics
 
 if TYPE_CHECKING:
@@ -103,7 +113,7 @@ def _runs(recipe: Recipe, topics: Topics, output: Path, *, quiet: bool) -> list[
     record |= {"topics": recipe.topics, "texts": recipe.index or recipe.collection}
     if not recipe.rerank:
         return finished
-    texts = _texts(recipe, index, run, max(reranking.depth for reranking in recipe.rerank))
+    texts = _texts(recipe, index, run, max(depth_of(reranking.model, reranking.depth) for reranking in recipe.rerank))
     for reranking in recipe.rerank:
         finished.append(_rerank(reranking, run, topics, texts, output, record, quiet=quiet))
     return finished
@@ -162,6 +172,14 @@ def _rerank(
     name = run_name(reranking)
     path = output / f"run.{name}.txt"
     reranker = load_reranker(reranking.model, **model_keywords(reranking.model_dump()))
+    depth = depth_of(reranking.model, reranking.depth)
+    if reranking.budget_ms is not None:
+        budget = Budget(reranking.budget_ms)
+        reranker, plan = keep_to_budget(budget, reranker, reranking.model, run, topics, texts, depth)
+        depth = plan.depths[0]
+        record = {**record, "budget": asdict(plan)}
+        if not quiet:
+            sys.stderr.write(f"{name}: {plan}\n")
     reranked, seconds = rerank_and_write(
         run,
         topics,
@@ -169,7 +187,7 @@ def _rerank(
         reranker,
         RunOutput(path, tag=name),
         name=name,
-        depth=reranking.depth,
+        depth=depth,
         record=record,
         quiet=quiet,
     )

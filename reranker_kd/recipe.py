@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from reranker_kd.errors import RecipeError
+from reranker_kd.errors import ModelError, RecipeError
+from reranker_kd.rerank.cascade import stages_of, tag_of
+from reranker_kd.rerank.early_stopping import StoppingRule
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
@@ -37,10 +39,13 @@ class Retrieval(_Section):
 class Reranking(_Section):
     """One reranked run; names and defaults are those of ``reranker-kd rerank``."""
 
-    model: str
+    model: str | tuple[str, ...]
     embeddings: str | None = None
     name: str | None = Field(default=None, pattern=r"^[\w.+-]+$")
-    depth: int = Field(default=100, ge=1)
+    depth: int | None = Field(default=None, ge=1)
+    early_stopping: int | None = Field(default=None, ge=1)
+    stopping_margin: float = StoppingRule().margin
+    budget_ms: float | None = Field(default=None, gt=0)
     max_length: int | None = Field(default=None, ge=1)
     long_documents: Literal["maxp", "firstp", "meanp", "topk"] = "maxp"
     passage_length: int | None = Field(default=None, ge=1)
@@ -48,6 +53,15 @@ class Reranking(_Section):
     top_passages: int = Field(default=3, ge=1)
     device: str | None = None
     precision: Literal["float32", "bfloat16", "auto"] | None = None
+
+    @field_validator("model")
+    @classmethod
+    def _is_a_model_or_a_cascade(cls, model: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        try:
+            stages_of(model)
+        except ModelError as error:
+            raise ValueError(str(error)) from None
+        return model
 
 
 class Measuring(_Section):
@@ -85,7 +99,7 @@ class Recipe(_Section):
 
 def run_name(reranking: Reranking) -> str:
     """Return the name of a reranked run: the given one, or the last part of the model's name."""
-    return reranking.name or "-".join(Path(reranking.model).name.split())
+    return reranking.name or tag_of(reranking.model)
 
 
 def read_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:

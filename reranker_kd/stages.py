@@ -5,14 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reranker_kd.errors import InputError
 from reranker_kd.formats.runs import write_run
 from reranker_kd.provenance import write_provenance
 from reranker_kd.report.progress import progress_bar
+from reranker_kd.rerank.budget import Plan, milliseconds_a_pair, plan_stages, read_timings, within
+from reranker_kd.rerank.cascade import Cascade, ModelExpression, Stage, stages_of, tag_of
+from reranker_kd.rerank.early_stopping import Calibration, EarlyStopping, StoppingRule, calibrate
 from reranker_kd.rerank.long_documents import LongDocuments
-from reranker_kd.rerank.run import RerankedRun, TextSource, pair_count, rerank_run
+from reranker_kd.rerank.run import RerankedRun, TextSource, pair_count, requests_of, rerank_run
 from reranker_kd.types import Run, Topics
 
 if TYPE_CHECKING:
@@ -20,6 +25,10 @@ if TYPE_CHECKING:
     from reranker_kd.rerank.base import Reranker
     from reranker_kd.retrieve.dense.embedding_index import EmbeddingIndex
     from reranker_kd.retrieve.lucene import LuceneIndex, SearchSettings
+
+
+# A few queries tell a model's speed; each is reranked several times.
+_TIMED_QUERIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +173,70 @@ def rerank_and_write(
     return reranked, seconds
 
 
+def depth_of(model: ModelExpression, asked: int | None) -> int:
+    """Return how many candidates a model reranks: as many as asked for, or as a cascade's first stage says, or 100."""
+    return asked or stages_of(model)[0].depth or 100
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Milliseconds that the reranking of a query may take.
+
+    :param milliseconds: for one query, scored by itself
+    :param timings: what ``reranker-kd benchmark`` wrote as JSON; None measures on the first queries
+    """
+
+    milliseconds: float
+    timings: str | None = None
+
+
+def keep_to_budget(
+    budget: Budget,
+    reranker: Reranker,
+    model: ModelExpression,
+    candidates: Run,
+    topics: Topics,
+    texts: TextSource,
+    depth: int,
+) -> tuple[Reranker, Plan]:
+    """Return what of a model or cascade fits into a budget, and the plan, which says how deep it goes.
+
+    :raises InputError: the budget pays for nothing, or the timings lack a model
+    """
+    stages = reranker.stages if isinstance(reranker, Cascade) else (Stage(reranker),)
+    names = [stage.model for stage in stages_of(model)]
+    depths = [min(depth, stage.depth or depth) for stage in stages]
+    if budget.timings is None:
+        first = dict(islice(candidates.items(), _TIMED_QUERIES))
+        requests = requests_of(first, topics, texts, reranker, depth)
+        milliseconds = [
+            milliseconds_a_pair(stage.reranker, [(query, listed[:limit]) for query, listed in requests])
+            for stage, limit in zip(stages, depths, strict=True)
+        ]
+    else:
+        timings = read_timings(budget.timings)
+        lacking = [name for name in names if name not in timings]
+        if lacking:
+            raise InputError(
+                f"{budget.timings}: has no figure of {lacking[0]}: benchmark it too, or leave the timings out to have "
+                "it measured here"
+            )
+        milliseconds = [timings[name] for name in names]
+    plan = plan_stages(names, depths, milliseconds, budget.milliseconds)
+    return within(reranker, plan), plan
+
+
+def calibrate_stopping(
+    reranker: Reranker, queries: int, candidates: Run, topics: Topics, texts: TextSource, depth: int
+) -> tuple[EarlyStopping, Calibration]:
+    """Return an early-stopping reranker with a margin that was fitted to the first queries of a run."""
+    assert isinstance(reranker, EarlyStopping)
+    first = dict(islice(candidates.items(), queries))
+    requests = [(q, listed[:depth]) for q, listed in requests_of(first, topics, texts, reranker, depth)]
+    fitted = calibrate(reranker.reranker, requests, reranker.rule)
+    return EarlyStopping(reranker.reranker, fitted.rule), fitted
+
+
 def search_and_write(
     index: EmbeddingIndex,
     encoder: TextEncoder,
@@ -197,11 +270,6 @@ def search_and_write(
     return run, seconds
 
 
-def tag_of(model: str) -> str:
-    """Return one word out of a model's name or folder, as a tag or a file's name wants it."""
-    return "-".join(Path(model).name.split()) or "reranked"
-
-
 def model_keywords(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keywords for ``load_reranker`` out of the options of the command line or of a recipe.
 
@@ -216,10 +284,12 @@ def model_keywords(options: Mapping[str, Any]) -> dict[str, Any]:
     asked = encoder_keywords(options)
     if options.get("embeddings") is not None:
         asked["embeddings"] = options["embeddings"]
+    if options.get("early_stopping") is not None:
+        asked["early_stopping"] = StoppingRule(options["early_stopping"], options["stopping_margin"])
     return asked if long_documents == LongDocuments() else {"long_documents": long_documents, **asked}
 
 
 def encoder_keywords(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what was asked of a network (its input's length, batches, device, precision) by the options."""
-    names = ("max_length", "batch_tokens", "device", "precision")
+    """Return what was asked of a network (its input's length, batches, device, precision, backend) by the options."""
+    names = ("max_length", "batch_tokens", "device", "precision", "backend")
     return {name: options[name] for name in names if options.get(name) is not None}

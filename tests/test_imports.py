@@ -21,21 +21,25 @@ PACKAGE = Path(reranker_kd.__file__).parent
 # itself (its version, and names that load on first use) is open to all.
 MAY_IMPORT = {
     "formats": "",
-    "evaluate": "",
+    "evaluate": "formats",
     "models": "",
     "inference": "models",
     "distill": "formats recipe provenance models inference retrieve rerank evaluate report inputs",
-    "recipe": "",
+    "recipe": "rerank",
     "provenance": "formats",
-    "report": "evaluate",
+    "report": "evaluate formats",
     "retrieve": "formats provenance models inference",
     "rerank": "formats models inference retrieve",
     "resources": "formats models",
+    "export": "formats models inference retrieve rerank resources inputs",
+    "serve": "rerank retrieve",
+    "submission": "formats provenance",
+    "benchmark": "evaluate inference models rerank",
     "inputs": "formats retrieve rerank",
     "stages": "formats provenance inference report retrieve rerank",
     "pipeline": "formats evaluate recipe provenance report retrieve rerank inputs stages",
-    "cli": "distill evaluate formats inference inputs pipeline provenance recipe report rerank resources retrieve "
-    "stages",
+    "cli": "benchmark distill evaluate export formats inference inputs pipeline provenance recipe report rerank resources "
+    "retrieve serve stages submission",
     "__main__": "cli",
 }
 GROUND = frozenset({"errors", "types"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     multiple=True,
     required=True,
     metavar="NAME",
-    help="Reranker: a folder, a name that reranker-kd models lists, or a hub id. Repeatable.",
+    help="Reranker: a folder, a name that reranker-kd models lists, or a hub id; or a cascade of them, "
+    "'NAME:100 > NAME:20'. Repeatable.",
 )
 @click.option(
     "--embeddings",
@@ -48,10 +50,34 @@ if TYPE_CHECKING:
 @click.option(
     "--depth",
     type=click.IntRange(min=1),
-    default=100,
-    show_default=True,
-    help="Candidates to rerank for each query.",
+    help="Candidates to rerank for each query.  [default: what the first stage of a cascade says, or 100]",
 )
+@click.option(
+    "--early-stopping",
+    type=click.IntRange(min=1),
+    metavar="K",
+    help="Leave out the rest of a query's candidates once its top K can hardly change any more.",
+)
+@click.option(
+    "--stopping-margin",
+    type=float,
+    default=2.4,
+    show_default=True,
+    help="By how many standard deviations the top K must lie above what is still expected; with --early-stopping.",
+)
+@click.option(
+    "--calibrate",
+    type=click.IntRange(min=1),
+    metavar="QUERIES",
+    help="Fit the margin to the first queries, scored in full; with --early-stopping.",
+)
+@click.option(
+    "--budget-ms",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MS",
+    help="Milliseconds a query: lowers the depth, or leaves the last stages of a cascade out, as measured here.",
+)
+@click.option("--timings", metavar="FILE", help="Speeds as benchmark wrote them in JSON; with --budget-ms.")
 @output_options
 @quiet_option
 @click.option("--tag", help="Run tag.  [default: the model's name]")
@@ -75,7 +101,7 @@ def rerank(
     collection: str | None,
     models: tuple[str, ...],
     output: str,
-    depth: int,
+    depth: int | None,
     tag: str | None,
     **options: Any,
 ) -> None:
@@ -90,38 +116,50 @@ def rerank(
         raise click.UsageError("give the texts by --index or by --collection, or the documents' --embeddings")
     if candidates is None and index is None:
         raise click.UsageError("give the candidates by --candidates, or an --index to retrieve them from")
+    if options["calibrate"] is not None and options["early_stopping"] is None:
+        raise click.UsageError("--calibrate fits the margin of --early-stopping: give both")
+    if options["timings"] is not None and options["budget_ms"] is None:
+        raise click.UsageError("--timings tell the speeds behind --budget-ms: give both")
     outputs = _outputs(output, models)
 
     from reranker_kd import stages
     from reranker_kd.inputs import faults_named_in, load_topics
+    from reranker_kd.rerank.cascade import tag_of
     from reranker_kd.rerank.registry import load_reranker
+    from reranker_kd.rerank.run import pair_count
 
     queries = load_topics(topics, topics_format)
     with faults_named_in(candidates):
-        run, record = _candidates(candidates, queries, index, depth, options)
+        deepest = max(stages.depth_of(model, depth) for model in models)
+        run, record = _candidates(candidates, queries, index, deepest, options)
         record |= {"topics": topics, "texts": index or collection}
         for model, path in outputs.items():
             reranker = load_reranker(model, **stages.model_keywords(options))
+            at = stages.depth_of(model, depth)
+            texts = _texts(reranker, run, at, index, collection, options)
+            reranker, at, less = _doing_less(reranker, model, run, queries, texts, at, options)
             reranked, seconds = stages.rerank_and_write(
                 run,
                 queries,
-                _texts(reranker, run, depth, index, collection, options),
+                texts,
                 reranker,
                 stages.RunOutput(path, tag, options["output_format"], options["hits"]),
-                name=stages.tag_of(model),
-                depth=depth,
-                record=record,
+                name=tag_of(model),
+                depth=at,
+                record=record | less,
                 quiet=options["quiet"],
             )
+            saved = pair_count(run, at) - reranked.pairs
+            left_out = f", {saved} left out" if options["early_stopping"] is not None else ""
             click.echo(
                 f"wrote {path}: {reranked.pairs} pairs in {seconds:.1f} s, {reranked.split} of them split into "
-                f"passages, {reranked.cut} cut",
+                f"passages, {reranked.cut} cut{left_out}",
                 err=True,
             )
 
 
 def _outputs(output: str, models: tuple[str, ...]) -> dict[str, str]:
-    from reranker_kd.stages import tag_of
+    from reranker_kd.rerank.cascade import tag_of
 
     if len(models) > 1 and "{model}" not in output:
         raise click.UsageError("several models need several runs: write {model} into --output, as in run.{model}.txt")
@@ -157,16 +195,44 @@ def _candidates(
     return retrieved.run, {"candidates": retrieved.record}
 
 
+def _doing_less(
+    reranker: Reranker,
+    model: str,
+    run: Run,
+    queries: Topics,
+    texts: TextSource,
+    depth: int,
+    options: dict[str, Any],
+) -> tuple[Reranker, int, dict[str, Any]]:
+    from reranker_kd import stages
+
+    record: dict[str, Any] = {}
+    if options["calibrate"] is not None:
+        reranker, fitted = stages.calibrate_stopping(reranker, options["calibrate"], run, queries, texts, depth)
+        record["calibration"] = str(fitted)
+        click.echo(f"early stopping at a {fitted}", err=True)
+    if options["budget_ms"] is not None:
+        budget = stages.Budget(options["budget_ms"], options["timings"])
+        reranker, plan = stages.keep_to_budget(budget, reranker, model, run, queries, texts, depth)
+        depth = plan.depths[0]
+        record["budget"] = asdict(plan)
+        click.echo(str(plan), err=True)
+    return reranker, depth, record
+
+
 def _texts(
     reranker: Reranker, run: Run, depth: int, index: str | None, collection: str | None, options: dict[str, Any]
 ) -> TextSource:
     from reranker_kd.errors import InputError
     from reranker_kd.inputs import texts_of_collection, texts_of_index
+    from reranker_kd.rerank.cascade import Cascade
     from reranker_kd.rerank.run import docids_within
 
     docids = docids_within(run, depth)
     wanted = sorted(reranker.texts_wanted(docids))
-    if options["embeddings"] is not None and wanted:
+    if wanted and index is None and collection is None and isinstance(reranker, Cascade):
+        raise InputError("the later stages of a cascade read texts: give them by --collection or --index")
+    if options["embeddings"] is not None and wanted and not isinstance(reranker, Cascade):
         lacking = f"{len(wanted)} of {len(docids)} documents have no embedding there ({', '.join(wanted[:3])}"
         lacking += ", ...)" if len(wanted) > 3 else ")"
         if index is None and collection is None:

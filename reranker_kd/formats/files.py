@@ -118,18 +118,35 @@ def save_array(path: Path, array: npt.NDArray[Any]) -> None:
 
     :raises OutputError: the folder cannot be written, or the disk is full
     """
+    with _atomic_binary_writer(path) as binary:
+        np.save(binary, array, allow_pickle=False)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file that is whole or absent; missing parent folders are made.
+
+    :raises OutputError: the folder cannot be written, or the disk is full
+    """
+    with _atomic_binary_writer(path) as binary:
+        binary.write(content)
+
+
+@contextmanager
+def _atomic_binary_writer(path: Path) -> Iterator[BinaryIO]:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as binary:
-            np.save(binary, array, allow_pickle=False)
+            yield binary
             binary.flush()
             os.fsync(binary.fileno())
         temporary.replace(path)
     except OSError as error:
         raise OutputError(f"{path}: cannot write: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        # Where a parent is a file, there is nothing to remove either.
+        with suppress(NotADirectoryError):
+            temporary.unlink(missing_ok=True)
 
 
 def sha256_of_file(path: str | Path) -> str:

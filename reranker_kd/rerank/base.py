@@ -122,7 +122,7 @@ class Reranker(ABC):
         start = 0
         for (query, candidates), head in zip(requests, heads, strict=True):
             tail = candidates[len(head) :]
-            rankings.append(_ranking(query, head, scores[start : start + len(head)], tail))
+            rankings.append(ranking_of(query, head, scores[start : start + len(head)], tail))
             start += len(head)
         return RerankedBatch(tuple(rankings), pairs, scored.split, scored.cut)
 
@@ -161,7 +161,11 @@ def _checked(scores: Any, count: int, reranker: Reranker) -> FloatArray:
     return array
 
 
-def _ranking(query: Query, head: Sequence[Candidate], scores: FloatArray, tail: Sequence[Candidate]) -> Ranking:
+def ranking_of(query: Query, head: Sequence[Candidate], scores: FloatArray, tail: Sequence[Candidate]) -> Ranking:
+    """Return the head by its scores, float32 (n,), and after it the tail in its order, a full point a place.
+
+    :raises CandidateError: a docid that stands twice
+    """
     docids = [candidate.docid for candidate in chain(head, tail)]
     if len(set(docids)) < len(docids):
         twice = next(docid for docid in docids if docids.count(docid) > 1)

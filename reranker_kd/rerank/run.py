@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from reranker_kd.errors import CandidateError
-from reranker_kd.rerank.base import Progress, RerankedBatch, Reranker, no_progress
+from reranker_kd.rerank.base import Progress, Reranker, no_progress
 from reranker_kd.types import Candidate, Query, Run, Topics
 
 TextSource = Callable[[Collection[str]], Mapping[str, str]]
@@ -48,7 +48,8 @@ def rerank_run(
     run: Run = {}
     pairs = split = cut = 0
     for pool in _pools(candidates, depth):
-        batch = _rerank_pool(pool, topics, texts, reranker, depth, on_progress)
+        requests = requests_of(pool, topics, texts, reranker, depth)
+        batch = reranker.rerank_batch(requests, depth=depth, on_progress=on_progress)
         for ranking in batch.rankings:
             run[ranking.query.qid] = {candidate.docid: candidate.score for candidate in ranking.candidates}
         pairs, split, cut = pairs + batch.pairs, split + batch.split, cut + batch.cut
@@ -72,25 +73,18 @@ def check_topics(candidates: Run, topics: Topics) -> None:
             raise CandidateError(qid, None, "not among the topics: give the topics that the run was made with")
 
 
-def _pools(candidates: Run, depth: int) -> Iterator[Run]:
-    pool: Run = {}
-    for qid, documents in candidates.items():
-        if pool and pair_count(pool, depth) + min(depth, len(documents)) > _PAIRS_A_POOL:
-            yield pool
-            pool = {}
-        pool[qid] = documents
-    if pool:
-        yield pool
+def requests_of(
+    candidates: Run, topics: Topics, texts: TextSource, reranker: Reranker, depth: int
+) -> list[tuple[Query, list[Candidate]]]:
+    """Return the queries of a run with their candidates, texts that the reranker needs down to ``depth``.
 
-
-def _rerank_pool(
-    pool: Run, topics: Topics, texts: TextSource, reranker: Reranker, depth: int, on_progress: Progress
-) -> RerankedBatch:
-    asked = dict.fromkeys(docid for documents in pool.values() for docid in list(documents)[:depth])
+    :raises CandidateError: a document that has no text
+    """
+    asked = dict.fromkeys(docid for documents in candidates.values() for docid in list(documents)[:depth])
     wanted = frozenset(reranker.texts_wanted(asked))
     found = texts([docid for docid in asked if docid in wanted]) if wanted else {}
     requests = []
-    for qid, documents in pool.items():
+    for qid, documents in candidates.items():
         listed = []
         for place, (docid, score) in enumerate(documents.items()):
             if place < depth and docid in wanted and docid not in found:
@@ -102,4 +96,15 @@ def _rerank_pool(
                 )
             listed.append(Candidate(docid, score, found.get(docid) if place < depth else None))
         requests.append((Query(qid, topics[qid]), listed))
-    return reranker.rerank_batch(requests, depth=depth, on_progress=on_progress)
+    return requests
+
+
+def _pools(candidates: Run, depth: int) -> Iterator[Run]:
+    pool: Run = {}
+    for qid, documents in candidates.items():
+        if pool and pair_count(pool, depth) + min(depth, len(documents)) > _PAIRS_A_POOL:
+            yield pool
+            pool = {}
+        pool[qid] = documents
+    if pool:
+        yield pool

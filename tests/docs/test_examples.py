@@ -32,7 +32,7 @@ PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
 
 _FENCED = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # A terminal shows a bar in its place.
-_PROGRESS = re.compile(r"^\w[\w .-]*: \d+(/\d+)? \w+, [\d.]+ \w+/s, [\d:]+ elapsed.*\n", re.MULTILINE)
+_PROGRESS = re.compile(r"^\w[\w .+-]*: \d+(/\d+)? \w+, [\d.]+ \w+/s, [\d:]+ elapsed.*\n", re.MULTILINE)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,64 @@
+"""The machine: what it has, and how fast it multiplies matrices."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.benchmark import Timer
+
+_FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16", "i8mm")
+_SIDE = {"cpu": 2048, "cuda": 8192}
+_SECONDS = 0.3
+
+
+def describe_machine(device: str | None) -> dict[str, Any]:
+    """Return processor, cores, memory, what of its instructions bears on speed, and versions of torch, as JSON values.
+
+    :param device: a torch device; None takes a GPU where there is one
+    """
+    place = torch_device(device)
+    said = _cpu_information()
+    flags = set(said.get("flags", said.get("features", "")).split())
+    return {
+        "cpu": said.get("model name") or platform.processor() or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "flags": [flag for flag in _FLAGS if flag in flags],
+        "device": torch.cuda.get_device_name(place) if place.type == "cuda" else "cpu",
+        "platform": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def torch_device(device: str | None) -> torch.device:
+    """Return the device of a name; None takes a GPU where there is one."""
+    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def matrix_product_rates(device: str | None) -> dict[str, float]:
+    """Return floating-point operations a second of a square matrix product, by precision: the machine's ceiling."""
+    place = torch_device(device)
+    side = _SIDE.get(place.type, 2048)
+    rates = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        matrix = torch.full((side, side), 0.5, dtype=dtype, device=place)
+        timer = Timer("matrix @ matrix", globals={"matrix": matrix}, num_threads=torch.get_num_threads())
+        rates[str(dtype).removeprefix("torch.")] = 2 * side**3 / timer.blocked_autorange(min_run_time=_SECONDS).median
+    return rates
+
+
+def _cpu_information() -> dict[str, str]:
+    """Return what Linux says of the first processor, keys in lower case; nothing elsewhere."""
+    path = Path("/proc/cpuinfo")
+    if not path.is_file():
+        return {}
+    first = path.read_text(encoding="utf-8").split("\n\n")[0]
+    return {
+        key.strip().lower(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())
+    }

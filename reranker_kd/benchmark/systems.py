@@ -1,0 +1,117 @@
+"""What is set side by side: a model on a backend of ours, or in another library."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reranker_kd.benchmark import peers
+from reranker_kd.errors import InputError
+from reranker_kd.models.folder import kind_of
+from reranker_kd.models.registry import local_folder
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """A model and what runs it.
+
+    :param model: a folder or a name
+    :param backend: a backend of ours, or None for the default one
+    :param precision: what it runs in, or None for the backend's default
+    :param peer: the name of another library's reranker, in place of a backend
+    :param python: the Python that has that library
+    """
+
+    model: str
+    backend: str | None = None
+    precision: str | None = None
+    peer: str | None = None
+    python: str = sys.executable
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the model, where it lies on this machine."""
+        return local_folder(self.model)
+
+    @property
+    def tag(self) -> str:
+        """The model in a word or two: the last part of its path."""
+        return Path(self.model).name or self.model
+
+    @property
+    def runner(self) -> str:
+        """Backend and precision as they were asked for, or the peer; empty for the defaults."""
+        return self.peer or ":".join(part for part in (self.backend or "", self.precision or "") if part)
+
+    @property
+    def name(self) -> str:
+        """Its name in a benchmark."""
+        return f"{self.tag}/{self.runner}" if self.runner else self.tag
+
+    @property
+    def command(self) -> list[str]:
+        """What starts its process."""
+        if self.peer is None:
+            return [sys.executable, "-m", "reranker_kd.benchmark.worker"]
+        return [self.python, str(peers.__file__), self.peer]
+
+
+def systems_of(
+    models: Sequence[str],
+    *,
+    backends: Sequence[str] = (),
+    precision: str | None = None,
+    peer_names: Sequence[str] = (),
+    pythons: Mapping[str, str] | None = None,
+) -> tuple[System, ...]:
+    """Return each model on each backend, then each cross-encoder in each peer.
+
+    :param backends: ``NAME`` or ``NAME:PRECISION``; none for the default
+    :param precision: for backends that name none
+    :param pythons: the Python of a peer by its name; under the empty name that of all others
+    :raises InputError: two systems of one name, an unknown peer, or peers without a model that they can run
+    """
+    systems = [
+        System(model, backend or None, given or precision)
+        for model in models
+        for backend, _, given in (asked.partition(":") for asked in backends or ("",))
+    ]
+    if unknown := [name for name in peer_names if name not in peers.PEERS]:
+        raise InputError(f"unknown peer {unknown[0]!r}; known: {', '.join(peers.PEERS)}")
+    shared = [model for model in models if _runs_elsewhere(model)] if peer_names else []
+    if peer_names and not shared:
+        raise InputError("peers run cross-encoders that save_pretrained wrote, and there is none among the models")
+    of = pythons or {}
+    systems += [
+        System(model, peer=name, python=of.get(name, of.get("", sys.executable)))
+        for model in shared
+        for name in peer_names
+    ]
+    names = [system.name for system in systems]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"two systems are called {twice[0]!r}: name each once, by folders of different names")
+    return tuple(systems)
+
+
+def baseline_of(systems: Sequence[System], asked: str | None) -> System:
+    """Return the system of a name, or of the backend, peer or model that only it has; by default the first.
+
+    :raises InputError: none, or several
+    """
+    if asked is None:
+        return systems[0]
+    exact = [system for system in systems if system.name == asked]
+    matching = exact or [system for system in systems if asked in (system.runner, system.model, system.tag)]
+    if len(matching) == 1:
+        return matching[0]
+    known = ", ".join(system.name for system in matching or systems)
+    raise InputError(
+        f"baseline {asked!r} stands for {'several systems' if matching else 'no system'}: name one of {known}"
+    )
+
+
+def _runs_elsewhere(model: str) -> bool:
+    folder = local_folder(model)
+    return folder is not None and kind_of(folder) == "cross-encoder" and (folder / "model.safetensors").is_file()

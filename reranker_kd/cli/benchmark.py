@@ -1,0 +1,167 @@
+"""``reranker-kd benchmark``: models and backends side by side."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from reranker_kd.cli.options import quiet_option, topics_options
+
+
+@click.command()
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    required=True,
+    metavar="NAME",
+    help="Model: a folder, a name that reranker-kd models lists, or a hub id. Repeatable.",
+)
+@click.option("--candidates", required=True, metavar="RUN", help="The run whose candidates are scored.")
+@topics_options
+@click.option("--index", metavar="DIR|NAME", help="Lucene index that stores the texts.")
+@click.option("--collection", metavar="FILE|DIR", help="Collection that holds the texts, in place of --index.")
+@click.option("--qrels", metavar="FILE|NAME", help="Qrels, to measure each system's nDCG@10 too.")
+@click.option(
+    "--backend",
+    "backends",
+    multiple=True,
+    metavar="NAME[:PRECISION]",
+    help="Backend, such as torch:bfloat16. Repeatable: each model runs on each.  [default: the model's own]",
+)
+@click.option("--precision", metavar="NAME", help="Precision of backends that name none.  [default: the backend's]")
+@click.option(
+    "--peer",
+    "peer_names",
+    multiple=True,
+    metavar="NAME",
+    help="Another library that runs each cross-encoder among the models; docs/benchmarking.md lists them. Repeatable.",
+)
+@click.option(
+    "--peer-python",
+    "peer_pythons",
+    multiple=True,
+    metavar="[NAME=]PATH",
+    help="The Python that has a peer, or all peers. Repeatable.  [default: this one]",
+)
+@click.option("--baseline", metavar="NAME", help="What ratios are taken to: a system's name.  [default: the first]")
+@click.option(
+    "--depth",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="Candidates of each query.",
+)
+@click.option("--queries", type=click.IntRange(min=1), help="Take the run's first queries only.  [default: all]")
+@click.option(
+    "--max-length", type=click.IntRange(min=16), default=256, show_default=True, help="Tokens of an input, for all."
+)
+@click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="Rounds over all systems.")
+@click.option("--device", help="torch device, such as cpu or cuda:1.  [default: a GPU where there is one]")
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="What is printed.",
+)
+@click.option("--output", metavar="FILE", help="Write the JSON document here too.")
+@quiet_option
+def benchmark(
+    models: tuple[str, ...],
+    candidates: str,
+    topics: str,
+    topics_format: str | None,
+    index: str | None,
+    collection: str | None,
+    qrels: str | None,
+    output_format: str,
+    output: str | None,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Measure the speed of models and backends side by side, on real candidates.
+
+    Each runs in a process of its own, in turns; figures are medians over the rounds. One that fails is told with its
+    error, the others go on, and the exit status is 1.
+    """
+    if (index is None) == (collection is None):
+        raise click.UsageError("give the texts by --index or by --collection, one of the two")
+
+    from reranker_kd.benchmark.side_by_side import benchmark as run_benchmark
+    from reranker_kd.benchmark.systems import baseline_of, systems_of
+    from reranker_kd.errors import ModelError
+    from reranker_kd.formats.files import atomic_writer
+    from reranker_kd.inputs import load_qrels
+    from reranker_kd.report.benchmark_table import benchmark_json, benchmark_table, failures, heading
+    from reranker_kd.report.tables import table_text
+
+    systems = systems_of(
+        models,
+        backends=options["backends"],
+        precision=options["precision"],
+        peer_names=options["peer_names"],
+        pythons=_pythons(options["peer_pythons"]),
+    )
+    baseline = baseline_of(systems, options["baseline"])
+    judgments = None if qrels is None else load_qrels(qrels)
+    workload = _workload(candidates, topics, topics_format, index, collection, options)
+    if judgments is not None and options["queries"] is not None:
+        judgments = {qid: grades for qid, grades in judgments.items() if qid in workload.qids}
+    result = run_benchmark(
+        systems,
+        baseline,
+        workload,
+        max_length=options["max_length"],
+        repeats=options["repeats"],
+        device=options["device"],
+        qrels=judgments,
+        settings={"candidates": candidates, "topics": topics, "texts": index or collection, "depth": options["depth"]},
+        on_event=(lambda _: None) if quiet else (lambda said: click.echo(said, err=True)),
+    )
+    document = benchmark_json(result)
+    if output is not None:
+        with atomic_writer(output) as stream:
+            stream.write(document + "\n")
+    if output_format == "json":
+        click.echo(document)
+    else:
+        click.echo(heading(result) + "\n")
+        click.echo(table_text(benchmark_table(result), styled=sys.stdout.isatty()))
+    if failed := failures(result):
+        raise ModelError(f"{len(failed)} of {len(systems)} systems did not run: {'; '.join(failed)}")
+
+
+def _pythons(given: tuple[str, ...]) -> dict[str, str]:
+    """Return the Python of each peer by its name, of all others under the empty name."""
+    pairs = [text.rpartition("=") for text in given]
+    return {name: path for name, _, path in pairs}
+
+
+def _workload(
+    candidates: str,
+    topics: str,
+    topics_format: str | None,
+    index: str | None,
+    collection: str | None,
+    options: dict[str, Any],
+) -> Any:
+    from reranker_kd.benchmark.side_by_side import workload_of
+    from reranker_kd.formats.runs import read_run
+    from reranker_kd.inputs import faults_named_in, load_topics, texts_of_collection, texts_of_index
+    from reranker_kd.rerank.run import docids_within
+
+    queries = load_topics(topics, topics_format)
+    with faults_named_in(candidates):
+        run = dict(list(read_run(candidates).items())[: options["queries"]])
+        docids = sorted(docids_within(run, options["depth"]))
+        if collection is not None:
+            texts = texts_of_collection(collection, docids)(docids)
+        else:
+            from reranker_kd.retrieve.lucene import LuceneIndex
+
+            texts = texts_of_index(LuceneIndex(index or ""))(docids)
+        return workload_of(run, queries, texts, depth=options["depth"])

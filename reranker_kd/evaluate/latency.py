@@ -1,0 +1,158 @@
+"""What it takes to score candidates: rates, percentiles of a query's time, ratios; medians over rounds.
+
+Each round runs every system once, so what a machine does meanwhile falls on all of them alike; a ratio is taken within
+a round, and the median of the rounds' ratios is reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from reranker_kd.errors import InputError
+
+PERCENTILES = (50, 95, 99)
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """What one system took.
+
+    :param starts: seconds from the start of a fresh process to its first score, one for each start
+    :param passes: seconds for all pairs, handed over together, one for each round
+    :param queries: milliseconds of each query, handed over alone with its candidates, one list for each round
+    """
+
+    starts: tuple[float, ...]
+    passes: tuple[float, ...]
+    queries: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Medians over rounds; ``query_ms`` has the keys ``p50``, ``p95`` and ``p99``."""
+
+    pairs_per_second: float
+    query_ms: dict[str, float]
+    cold_start_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SystemResult:
+    """All that is known of one system; what could not be had is None.
+
+    :param system: its name in this benchmark
+    :param model: the model's name
+    :param backend: what ran it, or the peer's name
+    :param precision: what it ran in
+    :param timings: what was measured
+    :param speed: its medians
+    :param parameters: numbers in the network's weights
+    :param model_bytes: bytes of the folder that it was loaded from
+    :param tokens: tokens that a pass over all pairs puts through the network, special tokens included, padding not
+    :param ceiling_share: the network's operations a second, without padding, over the machine's ceiling
+    :param peak_memory_bytes: most memory that its process held
+    :param ratio: pairs a second over the baseline's
+    :param query_ratio: the baseline's median time of a query over this one's
+    :param quality: measure -> figure, without qrels empty
+    :param score_gap: distance of its scores to the baseline's, where both run one model (see :func:`score_gap`)
+    :param software: versions of what ran it
+    :param error: why it did not run to the end, in one line
+    """
+
+    system: str
+    model: str
+    backend: str | None = None
+    precision: str | None = None
+    timings: Timings | None = None
+    speed: Speed | None = None
+    parameters: int | None = None
+    model_bytes: int | None = None
+    tokens: int | None = None
+    ceiling_share: float | None = None
+    peak_memory_bytes: int | None = None
+    ratio: float | None = None
+    query_ratio: float | None = None
+    quality: dict[str, float] = field(default_factory=dict)
+    score_gap: dict[str, float] | None = None
+    software: dict[str, str] = field(default_factory=dict)
+    error: str | None = None
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Tokens through the network in a second, padding not counted."""
+        if self.timings is None or self.tokens is None:
+            return None
+        return self.tokens / median(self.timings.passes)
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """Systems side by side on one set of pairs.
+
+    :param machine: processor, memory and ceiling, as JSON values
+    :param settings: what was asked for, as JSON values
+    :param queries: number of queries
+    :param pairs: number of pairs
+    :param tokens: the baseline's tokens (see :class:`SystemResult`)
+    :param baseline: the name of the system that ratios are taken to
+    """
+
+    machine: dict[str, Any]
+    settings: dict[str, Any]
+    queries: int
+    pairs: int
+    tokens: int | None
+    baseline: str
+    systems: tuple[SystemResult, ...]
+
+
+def percentiles(milliseconds: Sequence[float]) -> dict[str, float]:
+    """Return p50, p95 and p99, interpolated linearly between order statistics."""
+    return {f"p{p}": float(np.percentile(milliseconds, p)) for p in PERCENTILES}
+
+
+def speed_of(timings: Timings, pairs: int) -> Speed:
+    """Return the medians over rounds; percentiles are taken over the queries of a round first.
+
+    :param pairs: how many a pass scored
+    """
+    rounds = [percentiles(queries) for queries in timings.queries]
+    return Speed(
+        pairs_per_second=median(pairs / seconds for seconds in timings.passes),
+        query_ms={name: median(figures[name] for figures in rounds) for name in rounds[0]},
+        cold_start_s=median(timings.starts),
+    )
+
+
+def ratio(timings: Timings, baseline: Timings) -> float:
+    """Return how many times the baseline's pairs a second this is."""
+    return median(theirs / own for own, theirs in zip(timings.passes, baseline.passes, strict=True))
+
+
+def query_ratio(timings: Timings, baseline: Timings) -> float:
+    """Return how many times shorter than the baseline's the median query is."""
+    rounds = zip(timings.queries, baseline.queries, strict=True)
+    return median(median(theirs) / median(own) for own, theirs in rounds)
+
+
+def score_gap(scores: npt.ArrayLike, reference: npt.ArrayLike) -> dict[str, float] | None:
+    """Return ``max`` and ``mean`` of the absolute differences, over the reference's standard deviation.
+
+    None where the reference does not vary.
+
+    :raises InputError: arrays of different lengths
+    """
+    ours, theirs = np.asarray(scores, dtype=np.float64), np.asarray(reference, dtype=np.float64)
+    if ours.shape != theirs.shape:
+        raise InputError(f"scores of {ours.size} and of {theirs.size} pairs cannot be compared")
+    spread = float(theirs.std())
+    if spread == 0:
+        return None
+    gaps = np.abs(ours - theirs) / spread
+    return {"max": float(gaps.max()), "mean": float(gaps.mean())}

@@ -1,0 +1,339 @@
+"""A comparison as tables to read, in Markdown and in LaTeX; as CSV, a line for each system and measure; as JSON.
+
+Figures are printed to four decimals; CSV and JSON have all digits. What cannot be told is a dash, in CSV empty, in
+JSON null.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from reranker_kd.evaluate.comparison import CORRECTIONS, ComparedSystem, Comparison, Cost, Difference, Significance
+from reranker_kd.report.tables import table_text
+
+_DASH = "-"
+_BY_T_TEST, _BY_RANDOMISATION = "†", "‡"
+
+_LATEX = {
+    **{letter: f"\\{letter}" for letter in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "\\": r"\textbackslash{}",
+    _BY_T_TEST: r"$^{\dagger}$",
+    _BY_RANDOMISATION: r"$^{\ddagger}$",
+    "±": r"$\pm$",
+    "<": r"$<$",
+    ">": r"$>$",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table before any layout.
+
+    :param title: what it shows
+    :param header: names of the columns, of which the first are texts and the others figures
+    :param rows: as many cells as the header has
+    :param texts: number of columns that hold texts
+    """
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    texts: int = 1
+
+
+def comparison_grids(comparison: Comparison) -> list[Grid]:
+    """Return the summary, the differences in each measure, the agreement and the costs; without what is empty."""
+    grids = [_summary(comparison)]
+    grids += [_differences(comparison, measure.name) for measure in comparison.measures]
+    grids += [_agreement(comparison), _costs(comparison)]
+    return [grid for grid in grids if grid.rows]
+
+
+def comparison_text(comparison: Comparison, *, styled: bool) -> str:
+    """Return the tables one below the other, and a note on the tests.
+
+    :param styled: with the control codes of a terminal; plain text without
+    """
+    parts = [f"{grid.title}\n{table_text(_rich_table(grid), styled=styled)}" for grid in comparison_grids(comparison)]
+    return "\n\n".join([*parts, *_note(comparison)])
+
+
+def comparison_markdown(comparison: Comparison) -> str:
+    """Return the tables in GitHub's Markdown."""
+    return "\n\n".join([*map(_markdown, comparison_grids(comparison)), *_note(comparison)])
+
+
+def comparison_latex(comparison: Comparison) -> str:
+    """Return a ``table`` environment for each table; they want the package booktabs."""
+    note = [_latex_text(line) for line in _note(comparison)]
+    return "\n\n".join([*map(_latex, comparison_grids(comparison)), *(f"% {line}" for line in note)])
+
+
+def comparison_csv(comparison: Comparison) -> str:
+    """Return a header and a line for each system and measure."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(_CSV_COLUMNS)
+    for system in comparison.systems:
+        for measure in comparison.measures:
+            writer.writerow(_csv_cell(value) for value in _csv_row(comparison, system, measure.name))
+    return stream.getvalue().rstrip("\n")
+
+
+def comparison_json(comparison: Comparison, *, per_query: bool = False) -> str:
+    """Return a JSON document with each figure under the name by which its measure was asked for.
+
+    :param per_query: with the figures of each query, qid -> measure -> figure
+    """
+    document = {
+        "qrels": comparison.qrels,
+        "relevance_level": comparison.relevance_level,
+        "queries": len(comparison.queries),
+        "baseline": comparison.baseline,
+        "candidates": comparison.candidates,
+        "correction": comparison.correction,
+        "alpha": comparison.alpha,
+        "resamples": comparison.resamples,
+        "seed": comparison.seed,
+        "runs": [_document(system, per_query=per_query) for system in comparison.systems],
+        "agreement": [asdict(agreement) for agreement in comparison.agreement],
+    }
+    return json.dumps(_without_nan(document), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _summary(comparison: Comparison) -> Grid:
+    names = [measure.name for measure in comparison.measures]
+    title = f"{len(comparison.queries)} queries of {comparison.qrels}"
+    # JSON and CSV have the ceilings of all.
+    ceilings = [name for name in names if name.lower().startswith("ndcg")] or names[:1]
+    header = ["run", *names, *(f"best {name}" for name in ceilings), "recall", "depth"]
+    if any(system.kind != "run" for system in comparison.systems):
+        header.insert(1, "runs")
+    rows = []
+    for system in comparison.systems:
+        cells = [system.name]
+        if "runs" in header:
+            cells.append("1" if system.kind == "run" else f"{len(system.runs)} {system.kind}")
+        cells += [_figure(system, name) for name in names]
+        cells += [_decimals(system.ceiling.oracle[name]) for name in ceilings]
+        rows.append((*cells, _decimals(system.ceiling.recall), str(system.ceiling.depth)))
+    return Grid(title, tuple(header), tuple(rows), texts=2 if "runs" in header else 1)
+
+
+def _figure(system: ComparedSystem, measure: str) -> str:
+    text = _decimals(system.means[measure])
+    if measure in system.spread:
+        text += f" ± {_decimals(system.spread[measure].deviation)}"
+    difference = system.differences.get(measure)
+    if difference is None:
+        return text
+    return text + _BY_T_TEST * difference.t_test.significant + _BY_RANDOMISATION * difference.randomisation.significant
+
+
+def _differences(comparison: Comparison, measure: str) -> Grid:
+    level = f"{100 * (1 - comparison.alpha):g} %"
+    is_corrected = comparison.correction != "none"
+    corrected = ("corrected",) if is_corrected else ()
+    header = ("run", "difference", "relative", level, "effect", "W/T/L", "p t", *corrected, "p rand.", *corrected)
+    rows = []
+    for system in comparison.systems:
+        if (difference := system.differences.get(measure)) is None:
+            continue
+        low, high = difference.interval
+        rows.append(
+            (
+                system.name,
+                _signed(difference.mean),
+                _DASH if math.isnan(difference.relative) else f"{100 * difference.relative:+.1f} %",
+                _DASH if math.isnan(low) else f"[{_signed(low)}, {_signed(high)}]",
+                _DASH if math.isnan(difference.effect_size) else f"{difference.effect_size:.2f}",
+                f"{difference.wins}/{difference.ties}/{difference.losses}",
+                *_p_values(difference.t_test, is_corrected=is_corrected),
+                *_p_values(difference.randomisation, is_corrected=is_corrected),
+            )
+        )
+    return Grid(f"{measure} against {comparison.baseline}", header, tuple(rows))
+
+
+def _p_values(significance: Significance, *, is_corrected: bool) -> list[str]:
+    return [_p(significance.p_value), _p(significance.corrected)] if is_corrected else [_p(significance.p_value)]
+
+
+def _agreement(comparison: Comparison) -> Grid:
+    rows = tuple(
+        (each.first, each.second, _decimals(each.tau), _decimals(each.rbo), _decimals(each.overlap))
+        for each in comparison.agreement
+    )
+    return Grid("agreement of rankings", ("run", "and", "tau", "RBO", "top 10"), rows, texts=2)
+
+
+def _costs(comparison: Comparison) -> Grid:
+    costs = {system.name: system.cost for system in comparison.systems if system.cost is not None}
+    columns = [(title, text) for title, text in _COST_COLUMNS if any(text(cost) != _DASH for cost in costs.values())]
+    rows = tuple((name, *(text(cost) for _, text in columns)) for name, cost in costs.items())
+    return Grid("cost", ("run", *(title for title, _ in columns)), rows if columns else ())
+
+
+_COST_COLUMNS = (
+    ("ms/query", lambda cost: _scaled(cost.query_ms, 1, 1)),
+    ("p95", lambda cost: _scaled(cost.query_ms_p95, 1, 1)),
+    ("p99", lambda cost: _scaled(cost.query_ms_p99, 1, 1)),
+    ("pairs/s", lambda cost: _scaled(cost.pairs_per_second, 1, 0)),
+    ("parameters", lambda cost: _scaled(cost.parameters, 1e6, 1, " M")),
+    ("model", lambda cost: _scaled(cost.model_bytes, 1e6, 1, " MB")),
+    ("index", lambda cost: _scaled(cost.index_bytes, 1e6, 1, " MB")),
+    ("encoding", lambda cost: _scaled(cost.encoding_seconds, 1, 1, " s")),
+    ("cold start", lambda cost: _scaled(cost.cold_start_s, 1, 1, " s")),
+    ("memory", lambda cost: _scaled(cost.peak_memory_bytes, 1e6, 0, " MB")),
+    (
+        "pays from",
+        lambda cost: (
+            ", ".join(f"{queries} queries ({name})" for name, queries in cost.pays_from_queries.items()) or _DASH
+        ),
+    ),
+)
+
+
+def _scaled(value: float | None, unit: float, digits: int, suffix: str = "") -> str:
+    return _DASH if value is None else f"{value / unit:.{digits}f}{suffix}"
+
+
+def _note(comparison: Comparison) -> list[str]:
+    if len(comparison.systems) < 2:
+        return []
+    correction = CORRECTIONS[comparison.correction]
+    resamples, seed = comparison.resamples, comparison.seed
+    return [
+        f"{_BY_T_TEST} {_BY_RANDOMISATION}: differs from {comparison.baseline} at {comparison.alpha:g} by the paired "
+        f"t-test, by the paired randomisation test ({resamples} resamples, seed {seed}); correction: {correction}."
+    ]
+
+
+def _rich_table(grid: Grid) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for place, title in enumerate(grid.header):
+        table.add_column(title, justify="left" if place < grid.texts else "right", no_wrap=True)
+    for row in grid.rows:
+        # Texts, not strings, which rich would search for markup.
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _markdown(grid: Grid) -> str:
+    rules = ("---",) * grid.texts + ("--:",) * (len(grid.header) - grid.texts)
+    cells = [[_markdown_text(cell) for cell in row] for row in (grid.header, *grid.rows)]
+    lines = [f"| {' | '.join(row)} |" for row in [cells[0], list(rules), *cells[1:]]]
+    return "\n".join([f"**{_markdown_text(grid.title)}**", "", *lines])
+
+
+def _markdown_text(text: str) -> str:
+    return re.sub(r"([\\|*_<>`\[\]])", r"\\\1", text)
+
+
+def _latex(grid: Grid) -> str:
+    columns = "l" * grid.texts + "r" * (len(grid.header) - grid.texts)
+    header, *rows = [" & ".join(map(_latex_text, row)) + r" \\" for row in (grid.header, *grid.rows)]
+    body = [f"\\begin{{tabular}}{{{columns}}}", r"\toprule", header, r"\midrule", *rows, r"\bottomrule"]
+    caption = f"\\caption{{{_latex_text(grid.title)}}}"
+    return "\n".join([r"\begin{table}", r"\centering", caption, *body, r"\end{tabular}", r"\end{table}"])
+
+
+def _latex_text(text: str) -> str:
+    return "".join(_LATEX.get(letter, letter) for letter in text)
+
+
+_CSV_COLUMNS = (
+    *("run", "measure", "figure", "spread", "ceiling", "recall", "depth"),
+    *("baseline", "difference", "relative", "low", "high", "effect_size", "wins", "ties", "losses"),
+    *("p_t_test", "p_t_test_corrected", "p_randomisation", "p_randomisation_corrected"),
+    *("query_ms", "pairs_per_second", "parameters", "model_bytes", "index_bytes", "encoding_seconds"),
+)
+
+
+def _csv_row(comparison: Comparison, system: ComparedSystem, measure: str) -> Iterator[Any]:
+    spread = system.spread.get(measure)
+    yield from (system.name, measure, system.means[measure], spread.deviation if spread else None)
+    yield from (system.ceiling.oracle[measure], system.ceiling.recall, system.ceiling.depth, comparison.baseline)
+    yield from _csv_difference(system.differences.get(measure))
+    cost = system.cost or Cost()
+    yield from (cost.query_ms, cost.pairs_per_second, cost.parameters)
+    yield from (cost.model_bytes, cost.index_bytes, cost.encoding_seconds)
+
+
+def _csv_difference(difference: Difference | None) -> Sequence[Any]:
+    if difference is None:
+        return [None] * 12
+    return [
+        difference.mean,
+        difference.relative,
+        *difference.interval,
+        difference.effect_size,
+        difference.wins,
+        difference.ties,
+        difference.losses,
+        difference.t_test.p_value,
+        difference.t_test.corrected,
+        difference.randomisation.p_value,
+        difference.randomisation.corrected,
+    ]
+
+
+def _csv_cell(value: Any) -> Any:
+    return "" if value is None or value != value else value
+
+
+def _document(system: ComparedSystem, *, per_query: bool) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "run": system.name,
+        "kind": system.kind,
+        "files": list(system.runs),
+        "model": system.model,
+        "measures": system.means,
+        "missing_queries": list(system.missing_queries),
+        "unjudged_queries": system.unjudged_queries,
+        "ceiling": asdict(system.ceiling),
+        "cost": None if system.cost is None else asdict(system.cost),
+        "differences": {name: asdict(difference) for name, difference in system.differences.items()},
+    }
+    if system.spread:
+        document["spread"] = {name: asdict(spread) for name, spread in system.spread.items()}
+    if per_query:
+        qids = next(iter(system.per_query.values()))
+        document["per_query"] = {
+            qid: {name: figures[qid] for name, figures in system.per_query.items()} for qid in qids
+        }
+    return document
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _decimals(figure: float) -> str:
+    return _DASH if math.isnan(figure) else f"{figure:.4f}"
+
+
+def _signed(figure: float) -> str:
+    return f"{figure:+.4f}"
+
+
+def _p(p_value: float) -> str:
+    if math.isnan(p_value):
+        return _DASH
+    return "<0.0001" if p_value < 0.0001 else f"{p_value:.4f}"

@@ -1,0 +1,66 @@
+"""What is set side by side, and by which names."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from make_tiny_twins import make_tiny_twin
+
+from reranker_kd.benchmark.systems import System, baseline_of, systems_of
+from reranker_kd.errors import InputError
+
+
+def test_every_model_on_every_backend_then_cross_encoders_in_every_peer(cross_encoder_folder, tmp_path):
+    twin = make_tiny_twin(tmp_path / "twin")
+    systems = systems_of(
+        [str(cross_encoder_folder), str(twin)],
+        backends=["torch", "openvino:int8"],
+        precision="bfloat16",
+        peer_names=["flashrank", "rerankers"],
+        pythons={"": "/any/python", "rerankers": "/its/python"},
+    )
+    name = cross_encoder_folder.name
+    assert [system.name for system in systems] == [
+        f"{name}/torch:bfloat16",
+        f"{name}/openvino:int8",
+        "twin/torch:bfloat16",
+        "twin/openvino:int8",
+        f"{name}/flashrank",
+        f"{name}/rerankers",
+    ]
+    assert [system.command[0] for system in systems[-3:]] == [sys.executable, "/any/python", "/its/python"]
+
+
+def test_without_a_word_a_model_runs_as_it_does_by_default():
+    (system,) = systems_of(["folder/model"])
+    assert (system.name, system.backend, system.precision) == ("model", None, None)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [(None, "a/torch"), ("b/torch", "b/torch"), ("flashrank", "a/flashrank"), ("b", "b/torch")],
+)
+def test_a_baseline_goes_by_its_name_or_by_what_only_it_has(asked, expected):
+    systems = [System("a", "torch"), System("b", "torch"), System("a", peer="flashrank")]
+    assert baseline_of(systems, asked).name == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"), [("torch", "several systems: name one of a/torch, b/torch"), ("c", "no system: name one of a")]
+)
+def test_a_baseline_that_is_none_or_several(asked, said):
+    with pytest.raises(InputError, match=said):
+        baseline_of([System("a", "torch"), System("b", "torch")], asked)
+
+
+def test_two_systems_of_one_name():
+    with pytest.raises(InputError, match="two systems are called 'model'"):
+        systems_of(["one/model", "two/model"])
+
+
+def test_peers_that_are_unknown_or_have_nothing_to_run(tmp_path):
+    with pytest.raises(InputError, match="unknown peer 'lucene'; known: sentence-transformers, "):
+        systems_of(["a"], peer_names=["lucene"])
+    with pytest.raises(InputError, match="there is none among the models"):
+        systems_of([str(make_tiny_twin(tmp_path / "twin"))], peer_names=["flashrank"])
