@@ -38,7 +38,7 @@ def address(compared_folder, tmp_path_factory) -> str:
         "--cost": "benchmark.json",
     }
     arguments = [word for option, name in options.items() for word in (option, str(compared_folder / name))]
-    measures = ["-m", "nDCG@10", "-m", "RR@10"]
+    measures = ["-m", "nDCG@10", "-m", "RR@10", "--resamples", "100"]
     done = CliRunner().invoke(compare, [*runs, *arguments, *measures, "--html", str(page)])
     assert done.exit_code == 0, done.output
     return page.as_uri()
