@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/installed
 install: $(INSTALLED)
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test,dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test,dev,openvino,onnxruntime,serve]"
 	touch $@
 
 demo: $(INSTALLED)

@@ -1,0 +1,184 @@
+"""``reranker-kd serve``: a local service over an index and several models."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reranker_kd.cli.options import model_options, quiet_option
+
+if TYPE_CHECKING:
+    from reranker_kd.retrieve.lucene import LuceneIndex
+
+API_KEY_VARIABLE = "RERANKER_KD_API_KEY"
+
+
+@click.command()
+@click.option("--index", metavar="DIR|NAME", help="Lucene index that stores the texts, or a prebuilt one.")
+@click.option("--collection", metavar="FILE|DIR", help="Collection, indexed anew at each start, in place of --index.")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    required=True,
+    metavar="NAME",
+    help="Reranker: a folder, a name that reranker-kd models lists, or a hub id. Repeatable.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port; 0 takes a free one."
+)
+@click.option(
+    "--api-key-file",
+    metavar="FILE",
+    help=f"Holds the key that clients must send.  [default: the environment variable {API_KEY_VARIABLE}, or no key]",
+)
+@click.option(
+    "--max-candidates",
+    type=click.IntRange(1, 10_000),
+    default=1000,
+    show_default=True,
+    help="Documents of a request; also hits and depth.",
+)
+@click.option(
+    "--max-body-bytes",
+    type=click.IntRange(min=1),
+    default=8 * 2**20,
+    show_default=True,
+    help="Bytes of a request.",
+)
+@click.option(
+    "--max-text-chars",
+    type=click.IntRange(min=1),
+    default=20_000,
+    show_default=True,
+    help="Characters of a text that a client sends.",
+)
+@click.option(
+    "--max-query-chars", type=click.IntRange(min=1), default=1000, show_default=True, help="Characters of a query."
+)
+@click.option(
+    "--max-concurrent",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    help="Requests in work or waiting; more get 503.",
+)
+@click.option(
+    "--timeout-s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Seconds until an answer must be ready.",
+)
+@click.option(
+    "--body-timeout-s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10.0,
+    show_default=True,
+    help="Seconds until a request must have arrived.",
+)
+@model_options
+@quiet_option
+def serve(
+    index: str | None,
+    collection: str | None,
+    models: tuple[str, ...],
+    host: str,
+    port: int,
+    api_key_file: str | None,
+    **options: Any,
+) -> None:
+    """Serve search and reranking over HTTP, and a page that shows BM25 beside each model.
+
+    POST /rerank and /search, GET /models, /health and /docs. SIGTERM and Ctrl-C finish what runs.
+    """
+    if index is not None and collection is not None:
+        raise click.UsageError("give the documents by --index or by --collection, one of the two")
+    _check_installed()
+    from reranker_kd import stages
+    from reranker_kd.rerank.registry import load_reranker
+    from reranker_kd.serve.app import create_app
+    from reranker_kd.serve.documents import IndexedDocuments
+    from reranker_kd.serve.limits import Limits
+    from reranker_kd.serve.server import (
+        LOOPBACK_NAMES,
+        address_of,
+        is_loopback,
+        listen,
+        make_server,
+        run_until_stopped,
+    )
+    from reranker_kd.serve.service import Service
+
+    names = {stages.tag_of(model): model for model in models}
+    if len(names) < len(models):
+        raise click.UsageError("two models would have the same name: name each once, by folders of different names")
+    api_key = _api_key(api_key_file)
+    limits = Limits(
+        candidates=options["max_candidates"],
+        body_bytes=options["max_body_bytes"],
+        text_chars=options["max_text_chars"],
+        query_chars=options["max_query_chars"],
+        concurrent=options["max_concurrent"],
+        answer_s=options["timeout_s"],
+        body_s=options["body_timeout_s"],
+    )
+    # Before anything that takes long: a port that is taken shows at once.
+    with listen(host, port) as listening, _opened(index, collection, quiet=options["quiet"]) as opened:
+        rerankers = {name: load_reranker(model, **stages.encoder_keywords(options)) for name, model in names.items()}
+        service = Service(rerankers, None if opened is None else IndexedDocuments(opened), limits)
+        if not is_loopback(host) and api_key is None:
+            click.echo(f"warning: everybody who reaches {host} can use this service: give --api-key-file", err=True)
+        application = create_app(service, hosts=LOOPBACK_NAMES if is_loopback(host) else None, api_key=api_key)
+        click.echo(f"serving {', '.join(names)} on {address_of(listening)} (Ctrl-C ends)", err=True)
+        run_until_stopped(make_server(application, limits), listening)
+
+
+def _check_installed() -> None:
+    from importlib.util import find_spec
+
+    from reranker_kd.errors import InputError
+
+    lacking = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
+    if lacking:
+        raise InputError(f"serve needs {' and '.join(lacking)}: pip install 'reranker-kd[serve]'")
+
+
+def _api_key(file: str | None) -> str | None:
+    import os
+
+    from reranker_kd.errors import InputError
+
+    if file is None:
+        return os.environ.get(API_KEY_VARIABLE) or None
+    key = Path(file).read_text(encoding="utf-8").strip()
+    if not key.isascii() or not key.isprintable() or not key:
+        raise InputError(f"{file}: expected an API key of printable ASCII in one line")
+    return key
+
+
+@contextmanager
+def _opened(index: str | None, collection: str | None, *, quiet: bool) -> Iterator[LuceneIndex | None]:
+    if index is None and collection is None:
+        yield None
+        return
+    from reranker_kd.report.progress import progress_bar
+    from reranker_kd.retrieve.indexing import build_index
+    from reranker_kd.retrieve.lucene import LuceneIndex
+
+    with tempfile.TemporaryDirectory(prefix="reranker-kd-") as temporary:
+        if collection is not None:
+            index = str(Path(temporary) / "index")
+            with progress_bar("indexing", None, "documents", quiet=quiet) as bar:
+                build_index(collection, index, on_progress=bar.advance)
+        opened = LuceneIndex(index or "")
+        try:
+            yield opened
+        finally:
+            opened.close()

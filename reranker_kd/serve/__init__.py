@@ -1,0 +1,1 @@
+"""A local service over an index and several rerankers. Needs the extra ``serve``."""

@@ -1,0 +1,122 @@
+"""The service over HTTP: routes, and every fault as ``{"error": "..."}``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from functools import cache
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse
+from starlette.exceptions import HTTPException
+
+from reranker_kd import __version__
+from reranker_kd.errors import RerankerKDError
+from reranker_kd.serve.gate import Application, Gate
+from reranker_kd.serve.limits import RefusedError
+from reranker_kd.serve.messages import (
+    Fault,
+    Health,
+    ModelsAnswer,
+    RerankAnswer,
+    RerankRequest,
+    SearchAnswer,
+    SearchRequest,
+)
+from reranker_kd.serve.page import Page, comparison_page, reference_page
+from reranker_kd.serve.service import Service
+
+_FAULTS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Fault, "description": "Not JSON"},
+    401: {"model": Fault, "description": "No API key, or a wrong one"},
+    404: {"model": Fault, "description": "No such model"},
+    408: {"model": Fault, "description": "The request took too long to arrive"},
+    413: {"model": Fault, "description": "Too large a request"},
+    415: {"model": Fault, "description": "Not sent as application/json"},
+    422: {"model": Fault, "description": "A field that is missing, wrong or over a limit; a docid without text"},
+    503: {"model": Fault, "description": "Too many requests; Retry-After says when to try again"},
+    504: {"model": Fault, "description": "No answer in time"},
+}
+
+
+def create_app(service: Service, *, hosts: Collection[str] | None = None, api_key: str | None = None) -> Application:
+    """Return the ASGI application of a service, which it closes at its end.
+
+    :param hosts: see :class:`Gate`
+    :param api_key: see :class:`Gate`
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    # FastAPI's own pages of documentation fetch scripts from elsewhere.
+    app = FastAPI(
+        title="reranker_kd",
+        version=__version__,
+        description="Search a Lucene index by BM25, and rerank by distilled models.",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+
+    @app.get("/", response_class=HTMLResponse, include_in_schema=False)
+    async def page() -> HTMLResponse:
+        return _html(comparison_page())
+
+    @app.get("/docs", response_class=HTMLResponse, include_in_schema=False)
+    async def reference() -> HTMLResponse:
+        return _html(describe())
+
+    @cache
+    def describe() -> Page:
+        return reference_page(app.openapi())
+
+    @app.get("/health", summary="Whether requests are taken")
+    async def health() -> Health:
+        return Health(status="ok", version=__version__)
+
+    @app.get("/models", summary="Models, index and limits", responses={401: _FAULTS[401]})
+    async def models() -> ModelsAnswer:
+        return service.models()
+
+    @app.post("/rerank", summary="Rerank candidates by a model", responses=_FAULTS)
+    async def rerank(request: RerankRequest) -> RerankAnswer:
+        return await service.rerank(request)
+
+    @app.post("/search", summary="Search by BM25, and rerank where a model is named", responses=_FAULTS)
+    async def search(request: SearchRequest) -> SearchAnswer:
+        return await service.search(request)
+
+    @app.exception_handler(RefusedError)
+    async def refused(_: Request, error: RefusedError) -> JSONResponse:
+        return JSONResponse({"error": error.fault}, error.status, error.headers())
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"] if part != "body") or "body"
+        if first["type"] == "json_invalid":
+            return JSONResponse({"error": f"invalid JSON at character {place}"}, 400)
+        return JSONResponse({"error": f"{place[:100]}: {first['msg']}"}, 422)
+
+    @app.exception_handler(HTTPException)
+    async def wrong(_: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
+
+    @app.exception_handler(RerankerKDError)
+    async def failed(_: Request, error: RerankerKDError) -> JSONResponse:
+        return JSONResponse({"error": " ".join(str(error).split())}, 500)
+
+    @app.exception_handler(Exception)
+    async def broken(_: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
+        return JSONResponse({"error": "a fault of this program: its log says more"}, 500)
+
+    return Gate(app, service.limits, hosts=hosts, api_key=api_key)
+
+
+def _html(page: Page) -> HTMLResponse:
+    return HTMLResponse(page.html, headers={"Content-Security-Policy": page.policy})

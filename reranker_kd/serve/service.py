@@ -1,0 +1,178 @@
+"""What the service does, apart from HTTP: requests checked, searched, reranked."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
+
+from reranker_kd.errors import CandidateError
+from reranker_kd.rerank.base import Reranker
+from reranker_kd.serve.batching import Reranked, RerankingThread
+from reranker_kd.serve.documents import IndexedDocuments
+from reranker_kd.serve.limits import Limits, RefusedError
+from reranker_kd.serve.messages import (
+    Document,
+    Hit,
+    ModelsAnswer,
+    Ranked,
+    RerankAnswer,
+    RerankRequest,
+    SearchAnswer,
+    SearchRequest,
+)
+from reranker_kd.types import Candidate
+
+_DEFAULT_HITS = 10
+_DEFAULT_DEPTH = 100
+
+
+class Service:
+    """Answers requests over an index and several rerankers. Call :meth:`close` at the end.
+
+    :param rerankers: by the names that clients use; each is used by a thread of its own from now on
+    :param documents: the index; None where clients bring all texts
+    """
+
+    def __init__(
+        self, rerankers: Mapping[str, Reranker], documents: IndexedDocuments | None, limits: Limits | None = None
+    ) -> None:
+        self.limits = limits or Limits()
+        self._documents = documents
+        self._descriptions = [{**reranker.describe(), "name": name} for name, reranker in rerankers.items()]
+        self._threads = {
+            name: RerankingThread(name, reranker, self.limits.concurrent) for name, reranker in rerankers.items()
+        }
+
+    def close(self) -> None:
+        """Finish what waits, and end all threads."""
+        for thread in self._threads.values():
+            thread.close()
+        if self._documents:
+            self._documents.close()
+
+    def models(self) -> ModelsAnswer:
+        """Return what there is to ask for."""
+        count = self._documents.count if self._documents else None
+        return ModelsAnswer(models=self._descriptions, documents=count, limits=asdict(self.limits))
+
+    async def rerank(self, request: RerankRequest) -> RerankAnswer:
+        """Rerank the candidates of a request.
+
+        :raises RefusedError: the request cannot be answered as it stands
+        """
+        thread = self._thread(request.model)
+        self._check_query(request.query)
+        self._check_count("candidates", len(request.candidates))
+        start = time.perf_counter()
+        candidates = await self._candidates(request.candidates)
+        texts_ms = _milliseconds_since(start)
+        reranked = await _reranked(thread, request.query, candidates, request.depth)
+        ranking = [
+            Ranked(rank=rank, docid=candidate.docid, score=candidate.score)
+            for rank, candidate in enumerate(reranked.ranking.candidates, start=1)
+        ]
+        return RerankAnswer(model=request.model, ranking=ranking, milliseconds=_milliseconds(reranked, texts=texts_ms))
+
+    async def search(self, request: SearchRequest) -> SearchAnswer:
+        """Search, and rerank where a model is named.
+
+        :raises RefusedError: the request cannot be answered as it stands
+        """
+        if self._documents is None:
+            raise RefusedError(422, "this service has no index to search: send candidates to /rerank")
+        thread = None if request.model is None else self._thread(request.model)
+        self._check_query(request.query)
+        hits = self._count("hits", request.hits, _DEFAULT_HITS)
+        depth = self._count("depth", request.depth, _DEFAULT_DEPTH)
+        start = time.perf_counter()
+        wanted = hits if thread is None else max(hits, depth)
+        found = await self._documents.search(request.query, wanted)
+        retrieving_ms = _milliseconds_since(start)
+        start = time.perf_counter()
+        texts = await self._documents.texts(list(found))
+        texts_ms = _milliseconds_since(start)
+        milliseconds = {"retrieving": retrieving_ms, "texts": texts_ms}
+        ranking: Sequence[Candidate] = [Candidate(docid, score, texts.get(docid, "")) for docid, score in found.items()]
+        if thread is not None and ranking:
+            reranked = await _reranked(thread, request.query, ranking, depth)
+            ranking = reranked.ranking.candidates
+            milliseconds = _milliseconds(reranked, **milliseconds)
+        shown = [
+            Hit(rank=rank, docid=candidate.docid, score=candidate.score, text=candidate.text or "")
+            for rank, candidate in enumerate(ranking[:hits], start=1)
+        ]
+        return SearchAnswer(model=request.model, ranking=shown, milliseconds=milliseconds)
+
+    def _thread(self, model: str) -> RerankingThread:
+        if model not in self._threads:
+            raise RefusedError(404, f"no model {_shown(model)} here: take one of {', '.join(self._threads)}")
+        return self._threads[model]
+
+    def _check_query(self, query: str) -> None:
+        if not query.strip():
+            raise RefusedError(422, "query: is empty")
+        if len(query) > self.limits.query_chars:
+            raise RefusedError(422, f"query: {len(query)} characters, where {self.limits.query_chars} are the limit")
+
+    def _check_count(self, name: str, count: int) -> None:
+        if count > self.limits.candidates:
+            raise RefusedError(422, f"{name}: {count}, where {self.limits.candidates} are the limit")
+
+    def _count(self, name: str, asked: int | None, default: int) -> int:
+        if asked is None:
+            return min(default, self.limits.candidates)
+        self._check_count(name, asked)
+        return asked
+
+    async def _candidates(self, given: Sequence[Document | str]) -> list[Candidate]:
+        texts: dict[str, str | None] = {}
+        for place, candidate in enumerate(given):
+            docid, text = (candidate, None) if isinstance(candidate, str) else (candidate.docid, candidate.text)
+            if docid in texts:
+                raise RefusedError(422, f"candidates.{place}: document {_shown(docid)} stands twice")
+            if text is not None and not text.strip():
+                raise RefusedError(422, f"candidates.{place}: document {_shown(docid)} is empty")
+            if text is not None and len(text) > self.limits.text_chars:
+                raise RefusedError(
+                    422, f"candidates.{place}: {len(text)} characters, where {self.limits.text_chars} are the limit"
+                )
+            texts[docid] = text
+        stored = await self._stored_texts([docid for docid, text in texts.items() if text is None])
+        return [
+            Candidate(docid, -place, stored[docid] if text is None else text)
+            for place, (docid, text) in enumerate(texts.items())
+        ]
+
+    async def _stored_texts(self, docids: Collection[str]) -> Mapping[str, str]:
+        if not docids:
+            return {}
+        if self._documents is None:
+            raise RefusedError(422, f"document {_shown(next(iter(docids)))}: comes without text, and there is no index")
+        found = await self._documents.texts(docids)
+        for docid in docids:
+            if docid not in found:
+                raise RefusedError(422, f"document {_shown(docid)} is not in the index")
+        return found
+
+
+async def _reranked(
+    thread: RerankingThread, query: str, candidates: Sequence[Candidate], depth: int | None
+) -> Reranked:
+    try:
+        return await asyncio.wrap_future(thread.submit(query, candidates, depth))
+    except CandidateError as error:
+        raise RefusedError(422, error.fault) from error
+
+
+def _milliseconds_since(start: float) -> float:
+    return 1000 * (time.perf_counter() - start)
+
+
+def _milliseconds(reranked: Reranked, **before: float) -> dict[str, float]:
+    return {**before, "waiting": reranked.waiting_ms, "reranking": reranked.reranking_ms}
+
+
+def _shown(name: str) -> str:
+    return repr(name if len(name) <= 60 else f"{name[:60]}...")
