@@ -7,12 +7,18 @@ from typing import Any
 
 import click
 
-from reranker_kd.cli.options import model_options, quiet_option
+from reranker_kd.cli.options import DEFAULT_BI_ENCODER, model_options, quiet_option
 
 
 @click.command()
 @click.option("--collection", metavar="FILE|DIR", help="Collection to encode.")
-@click.option("--model", metavar="NAME", help="Bi-encoder: a folder, a name of reranker-kd models, or a hub id.")
+@click.option(
+    "--model",
+    default=DEFAULT_BI_ENCODER,
+    show_default=True,
+    metavar="NAME",
+    help="Bi-encoder: a folder, a name of reranker-kd models, or a hub id.",
+)
 @click.option(
     "--embeddings",
     metavar="DIR",
@@ -38,7 +44,7 @@ from reranker_kd.cli.options import model_options, quiet_option
 @click.option("--shard-num", type=click.IntRange(min=1), default=1, show_default=True, help="Shares in all.")
 @click.option("--overwrite", is_flag=True, help="Replace the embeddings that the folder holds.")
 @quiet_option
-def encode(collection: str | None, model: str | None, embeddings: str | None, output: str, **options: Any) -> None:
+def encode(collection: str | None, model: str, embeddings: str | None, output: str, **options: Any) -> None:
     """Encode a collection by a bi-encoder into a folder that Pyserini's FaissSearcher opens.
 
     The same command goes on where it was stopped. Shards of one encoding write to the same --output, side by side or
@@ -50,8 +56,6 @@ def encode(collection: str | None, model: str | None, embeddings: str | None, ou
         raise click.UsageError("give the documents by --collection, or the vectors by --embeddings, one of the two")
     if embeddings is not None:
         return _convert(embeddings, Path(output), options)
-    if model is None:
-        raise click.UsageError("name the bi-encoder by --model")
     return _encode(str(collection), model, Path(output), options)
 
 

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+DEFAULT_RERANKER = "cross"
+DEFAULT_BI_ENCODER = "twin"
+"""Bundled students, which need no network."""
+
 
 def _together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
     return lambda command: reduce(lambda wrapped, option: option(wrapped), reversed(options), command)
@@ -73,9 +77,15 @@ model_options = _together(
     click.option("--device", help="torch device, such as cpu or cuda:1.  [default: a GPU where there is one]"),
     click.option(
         "--precision",
-        type=click.Choice(["float32", "bfloat16", "auto"]),
-        help="Precision of the network; auto takes bfloat16 where the device computes in it.  [default: float32; of "
-        "encode: auto]",
+        type=click.Choice(["float32", "bfloat16", "int8", "auto"]),
+        help="Precision of the network; auto takes bfloat16 where the device computes in it, int8 is for exported "
+        "models.  [default: float32, or the exported model's; of encode: auto]",
+    ),
+    click.option(
+        "--backend",
+        type=click.Choice(["torch", "openvino", "onnxruntime", "auto"]),
+        help="What runs the network; auto takes the fastest that is installed.  [default: torch, or the exported "
+        "model's]",
     ),
 )
 

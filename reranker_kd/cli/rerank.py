@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reranker_kd.cli.options import (
+    DEFAULT_RERANKER,
     model_options,
     output_options,
     quiet_option,
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     "--model",
     "models",
     multiple=True,
-    required=True,
+    default=[DEFAULT_RERANKER],
+    show_default=True,
     metavar="NAME",
     help="Reranker: a folder, a name that reranker-kd models lists, or a hub id; or a cascade of them, "
     "'NAME:100 > NAME:20'. Repeatable.",

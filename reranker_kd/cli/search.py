@@ -6,14 +6,15 @@ from typing import Any
 
 import click
 
-from reranker_kd.cli.options import model_options, output_options, quiet_option, topics_options
+from reranker_kd.cli.options import DEFAULT_BI_ENCODER, model_options, output_options, quiet_option, topics_options
 
 
 @click.command()
 @click.option("--index", required=True, metavar="DIR", help="Embeddings: by reranker-kd encode, or by Pyserini.")
 @click.option(
     "--model",
-    required=True,
+    default=DEFAULT_BI_ENCODER,
+    show_default=True,
     metavar="NAME",
     help="The bi-encoder that made them: a folder, a name that reranker-kd models lists, or a hub id.",
 )

@@ -143,7 +143,8 @@ class BertBiLSTM(torch.nn.Module):
             network has segment embeddings
         :raises ModelError: the network has segment embeddings, and no token types are given
         """
-        rows = len(input_ids)
+        # Of the shape, not of len(): a trace must not take the number of rows for a constant.
+        rows = input_ids.shape[0]
         if self.words.weight.dtype == torch.bfloat16 and input_ids.device.type == "cpu":
             repeated = torch.arange(rows + _rows_to_add(rows)) % rows
             input_ids, attention_mask = input_ids[repeated], attention_mask[repeated]

@@ -6,8 +6,15 @@ against a teacher's logit. All that can be precomputed for a document lies befor
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
+from safetensors.torch import load_file, save_file
 from torch.nn.functional import normalize
+
+from reranker_kd.errors import ModelError
+
+_FILE = "crossing.safetensors"
 
 
 class DotCrossing(torch.nn.Module):
@@ -88,3 +95,21 @@ def make_crossing(name: str, width: int) -> DotCrossing:
     if name not in ("cosine", "dot"):
         raise ValueError(f"no crossing {name!r}; known: cosine, dot, residual")
     return CosineCrossing() if name == "cosine" else DotCrossing()
+
+
+def save_crossing(crossing: DotCrossing, folder: Path) -> None:
+    """Write a crossing's weights into the folder of an exported model."""
+    save_file(crossing.state_dict(), folder / _FILE)
+
+
+def load_crossing(folder: Path, name: str, width: int) -> DotCrossing:
+    """Return the crossing layer of an exported model.
+
+    :raises ModelError: a broken file, or weights that do not fit
+    """
+    crossing = make_crossing(name, width)
+    try:
+        crossing.load_state_dict(load_file(folder / _FILE))
+    except Exception as error:
+        raise ModelError(f"{folder / _FILE}: cannot be loaded: {str(error).splitlines()[0]}") from None
+    return crossing.eval()

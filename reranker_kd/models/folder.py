@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
-from reranker_kd.errors import ModelError
+from reranker_kd.errors import InputError, ModelError
+
+EXPORT_FILE = "export.json"
+"""Tells an exported model's folder, and says what lies in it; see :mod:`reranker_kd.models.exported`."""
 
 ModelKind = Literal["cross-encoder", "bi-encoder", "twin", "bert-bilstm", "gated-cross-encoder"]
 
@@ -45,6 +48,11 @@ def kind_of(folder: Path) -> ModelKind:
 
     :raises ModelError: none that can rerank, or no model at all
     """
+    if (folder / EXPORT_FILE).is_file():
+        kind = read_json(folder / EXPORT_FILE).get("kind")
+        if kind not in get_args(ModelKind):
+            raise ModelError(f"{folder / EXPORT_FILE}: kind is {kind!r}: export the model again")
+        return cast(ModelKind, kind)
     config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
     if config.get("model_type") in _OWN_KINDS:
         return _OWN_KINDS[config["model_type"]]
@@ -72,6 +80,21 @@ def check_weights(folder: Path) -> None:
             "save it again with save_pretrained, which writes model.safetensors"
         )
     raise ModelError(f"{folder}: holds no weights: expected model.safetensors, as save_pretrained writes it")
+
+
+def checked_length(asked: int | None, limit: int, folder: Path, *, shortest: int = 16) -> int:
+    """Return the input length to use.
+
+    :param asked: what the user wants, None for the model's limit
+    :param limit: tokens that the model takes at most
+    :param shortest: tokens of the shortest input that makes sense, by default of a query with a passage
+    :raises InputError: longer than the model takes, or too short
+    """
+    if asked is None:
+        return limit
+    if not shortest <= asked <= limit:
+        raise InputError(f"{folder}: max_length {asked} is out of range: this model takes {shortest} to {limit}")
+    return asked
 
 
 def content_hash(folder: Path) -> str:

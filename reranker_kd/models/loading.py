@@ -12,7 +12,7 @@ import torch
 from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import logging
 
-from reranker_kd.errors import InputError, ModelError
+from reranker_kd.errors import ModelError
 from reranker_kd.models.compact import COMPACT_WEIGHTS, load_weights
 from reranker_kd.models.folder import check_weights
 
@@ -90,21 +90,6 @@ def longest_input(config: Any, tokenizer: Any) -> int:
     if tokenizer.model_max_length < 1_000_000:
         limits.append(int(tokenizer.model_max_length))
     return min(limits, default=512)
-
-
-def checked_length(asked: int | None, limit: int, folder: Path, *, shortest: int = 16) -> int:
-    """Return the input length to use.
-
-    :param asked: what the user wants, None for the model's limit
-    :param limit: tokens that the model takes at most
-    :param shortest: tokens of the shortest input that makes sense, by default of a query with a passage
-    :raises InputError: longer than the model takes, or too short
-    """
-    if asked is None:
-        return limit
-    if not shortest <= asked <= limit:
-        raise InputError(f"{folder}: max_length {asked} is out of range: this model takes {shortest} to {limit}")
-    return asked
 
 
 _VOCABULARIES = (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reranker_kd.models.bert_bilstm import load_bert_bilstm
 from reranker_kd.rerank.cross_encoder import CrossEncoderReranker
 from reranker_kd.rerank.transformer import LoadedNetwork
 
@@ -16,5 +15,7 @@ class BertBiLSTMReranker(CrossEncoderReranker):
     """
 
     def _load(self, folder: Path) -> LoadedNetwork:
+        from reranker_kd.models.bert_bilstm import load_bert_bilstm
+
         network = load_bert_bilstm(folder)
         return LoadedNetwork(network, network.config)

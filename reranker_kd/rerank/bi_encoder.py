@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from reranker_kd.inference.text_encoder import TextEncoder
-from reranker_kd.inference.torch_runner import DEFAULT_BATCH_TOKENS
 from reranker_kd.rerank.base import DocumentScores, Pair, Progress, Reranker, no_progress
 from reranker_kd.rerank.long_documents import LongDocuments
 from reranker_kd.types import FloatArray
@@ -33,12 +32,19 @@ class BiEncoderReranker(Reranker):
         name: str | None = None,
         max_length: int | None = None,
         long_documents: LongDocuments | None = None,
-        batch_tokens: int = DEFAULT_BATCH_TOKENS,
+        batch_tokens: int | None = None,
         device: str | None = None,
-        precision: str = "float32",
+        precision: str | None = None,
+        backend: str | None = None,
     ) -> None:
         self.encoder = TextEncoder(
-            folder, name=name, max_length=max_length, batch_tokens=batch_tokens, device=device, precision=precision
+            folder,
+            name=name,
+            max_length=max_length,
+            batch_tokens=batch_tokens,
+            device=device,
+            precision=precision,
+            backend=backend,
         )
         self._long_documents = long_documents or LongDocuments()
 

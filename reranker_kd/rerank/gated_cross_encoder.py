@@ -7,7 +7,6 @@ from typing import Any
 
 from reranker_kd.inference.framed_pairs import FramedPairTokenizer
 from reranker_kd.inference.pair_tokenizer import PairTokenizer
-from reranker_kd.models.gated_cross_encoder import load_gated_cross_encoder
 from reranker_kd.rerank.cross_encoder import CrossEncoderReranker
 from reranker_kd.rerank.transformer import LoadedNetwork
 
@@ -16,6 +15,8 @@ class GatedCrossEncoderReranker(CrossEncoderReranker):
     """A model that :func:`reranker_kd.models.gated_cross_encoder.save_gated_cross_encoder` wrote."""
 
     def _load(self, folder: Path) -> LoadedNetwork:
+        from reranker_kd.models.gated_cross_encoder import load_gated_cross_encoder
+
         network = load_gated_cross_encoder(folder)
         return LoadedNetwork(network, network.transformer.config, network.config.max_length)
 

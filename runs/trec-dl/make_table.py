@@ -1,6 +1,6 @@
 """Print the table of README.md out of the figures of a run and the rows of a benchmark.
 
-    python runs/trec-dl/make_table.py figures/figures.json runs/trec-dl/speeds.json
+python runs/trec-dl/make_table.py figures/figures.json runs/trec-dl/speeds.json
 """
 
 from __future__ import annotations
@@ -19,17 +19,19 @@ def main(figures_file: str, speeds_file: str) -> None:
     figures = {run["run"]: [f"{run['measures'][measure]:.4f}" for measure in MEASURES] for run in runs}
     speeds = {(Path(row["model"]).name, row["precision"]): row for row in rows if not row["error"]}
     base = speeds["12x768", "float32"]["pairs_per_second"]
-    print(f"| model | {' | '.join(MEASURES)} | million parameters | pairs/s float32 | times BERT-Base | bfloat16 |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    lines = [f"| model | {' | '.join(MEASURES)} | million parameters | pairs/s float32 | times BERT-Base | bfloat16 |"]
+    lines.append("| --- | --- | --- | --- | --- | --- | --- |")
     for name in dict.fromkeys([*figures, *(name for name, _ in speeds)]):
-        cells = figures.get(name, [""] * len(MEASURES))
+        cells = list(figures.get(name, [""] * len(MEASURES)))
         plain, fast = speeds.get((name, "float32")), speeds.get((name, "bfloat16"))
         if plain:
             rate = plain["pairs_per_second"]
             cells = [*cells, f"{plain['parameters'] / 1e6:.1f}", f"{rate:.0f}", f"{rate / base:.1f}"]
         else:
             cells = [*cells, "", "", ""]
-        print(f"| {name} | {' | '.join(cells)} | {fast['pairs_per_second']:.0f} |" if fast else f"| {name} | {' | '.join(cells)} | |")
+        cells.append(f"{fast['pairs_per_second']:.0f}" if fast else "")
+        lines.append(f"| {' | '.join([name, *cells])} |")
+    sys.stdout.write("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

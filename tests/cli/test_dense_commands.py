@@ -104,7 +104,6 @@ def test_a_recipe_reranks_by_embeddings(place, capsys):
     [
         ([*ENCODE, "--index-type", "Nothing"], 1, "Nothing"),
         ([*ENCODE, "--shard-id", 2, "--shard-num", 2], 2, "--shard-id counts from 0"),
-        (["encode", "--collection", "docs.tsv", "--output", "x"], 2, "name the bi-encoder by --model"),
         (["encode", "--model", "twin", "--output", "x"], 2, "give the documents by --collection"),
         (["encode", "--collection", "nothing.tsv", *ENCODE[3:]], 1, "nothing.tsv: cannot read"),
         ([*SEARCH, "--nprobe", 2], 1, "nprobe"),

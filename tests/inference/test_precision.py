@@ -25,8 +25,11 @@ def test_scores_stay_close_and_do_not_tie(cross_encoder_folder):
 
 
 def test_the_head_keeps_its_weights(cross_encoder_folder):
-    full = load_reranker(cross_encoder_folder)._runner._network.classifier.classifier.weight
-    half = load_reranker(cross_encoder_folder, precision="bfloat16")._runner._network.classifier.classifier.layer.weight
+    full, half = (
+        load_reranker(cross_encoder_folder, precision=precision)._engine.backend.network.classifier.classifier
+        for precision in ("float32", "bfloat16")
+    )
+    full, half = full.weight, half.layer.weight
     assert half.dtype == torch.float32
     torch.testing.assert_close(half, full, rtol=0, atol=0)
 
@@ -38,5 +41,5 @@ def test_auto_takes_what_the_processor_has():
 
 
 def test_an_unknown_precision_is_refused():
-    with pytest.raises(InputError, match="known: float32, bfloat16, auto"):
+    with pytest.raises(InputError, match="known: float32, bfloat16, int8, auto"):
         resolve_precision("int3", torch.device("cpu"))

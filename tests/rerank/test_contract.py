@@ -10,6 +10,7 @@ from make_tiny_twins import make_tiny_twin
 
 from reranker_kd import Reranker, load_reranker
 from reranker_kd.errors import CandidateError, ModelError
+from reranker_kd.export.exporting import ExportSettings, export_model
 from reranker_kd.rerank.registry import registered_names
 from reranker_kd.types import Candidate, Query, rank_order
 
@@ -17,7 +18,9 @@ TEXTS = ["heat flow over a flat plate", "the dog and the cat", "shock wave " * 4
 
 
 def _kinds() -> list[str]:
-    return [*registered_names(), "bert", "distilbert", "roberta", "tiny-twin", "residual-twin", "bert-bilstm"]
+    folders = ["bert", "distilbert", "roberta", "tiny-twin", "residual-twin", "bert-bilstm"]
+    backends = ["openvino", "onnxruntime", "exported bert", "exported tiny-twin"]
+    return [*registered_names(), *folders, *backends]
 
 
 @pytest.fixture(scope="module", params=_kinds())
@@ -26,6 +29,15 @@ def reranker(request, tmp_path_factory) -> Reranker:
         return load_reranker(request.param)
     folder = tmp_path_factory.mktemp("models") / request.param
     match request.param:
+        case "openvino" | "onnxruntime":
+            pytest.importorskip(request.param)
+            return load_reranker(make_cross_encoder(folder), backend=request.param)
+        case "exported bert" | "exported tiny-twin":
+            pytest.importorskip("openvino")
+            source = make_cross_encoder(folder) if request.param.endswith("bert") else make_tiny_twin(folder)
+            pairs = [("heat flow", text) for text in TEXTS]
+            export_model(source, folder.with_name("export"), ExportSettings("openvino", "float32"), pairs, "here")
+            return load_reranker(folder.with_name("export"))
         case "tiny-twin":
             return load_reranker(make_tiny_twin(folder))
         case "residual-twin":

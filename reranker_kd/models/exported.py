@@ -1,0 +1,123 @@
+"""Exported models: a folder of networks that a backend opens at once, without torch and transformers.
+
+``export.json`` says all that the model's own folder said; the tokenizer lies beside it as ``tokenizer.json``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from reranker_kd.errors import ModelError
+from reranker_kd.models.folder import EXPORT_FILE, ModelKind, read_json
+
+
+class Export(BaseModel):
+    """What ``export.json`` says.
+
+    :param kind: of the model that was exported
+    :param format: ``openvino`` (``.xml`` and ``.bin``) or ``onnx``
+    :param precision: in which the networks run
+    :param networks: the file of each: ``network`` of a cross-encoder, ``query`` and ``document`` of a bi-encoder
+    :param limit: tokens that an input takes at most, special tokens included
+    :param own_length: tokens of an input that the model's author set
+    :param pad_id: the token that fills shorter rows
+    :param input_names: what the tokenizer gives to the network
+    :param twin: of a bi-encoder, the keys of its configuration
+    :param dimension: of a bi-encoder's embeddings
+    :param source: name and content hash of the model that was exported
+    :param self_test: how the exported model's scores differ from the source's in float32
+    :param calibration: of int8, where the pairs came from, and how many
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: ModelKind
+    format: Literal["openvino", "onnx"]
+    precision: Literal["float32", "bfloat16", "int8"]
+    networks: dict[str, str]
+    limit: int
+    own_length: int | None = None
+    pad_id: int
+    input_names: list[str]
+    twin: dict[str, Any] | None = None
+    dimension: int | None = None
+    source: dict[str, str]
+    self_test: dict[str, Any] | None = None
+    calibration: dict[str, Any] | None = None
+
+
+def read_export(folder: Path) -> Export | None:
+    """Return what ``export.json`` of a folder says, None where there is no such file.
+
+    :raises ModelError: it cannot be read, or names a file that is missing
+    """
+    path = folder / EXPORT_FILE
+    if not path.is_file():
+        return None
+    try:
+        export = Export.model_validate(read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ModelError(f"{path}: {place}: {first['msg']}: export the model again") from None
+    for name in (*export.networks.values(), "tokenizer.json"):
+        if Path(name).name != name or not (folder / name).is_file():
+            raise ModelError(f"{path}: names {name}, which is not in the folder: export the model again")
+    return export
+
+
+@dataclass(frozen=True, slots=True)
+class Exportable:
+    """A loaded model as an export takes it: float32 networks, and what :class:`Export` says of them.
+
+    :param networks: each maps token arrays (n, tokens) to float (n, d); those that are one object are saved once
+    :param tokenizer: a ``transformers`` tokenizer
+    :param with_types: whether the networks take ``token_type_ids``
+    :param crossing: of a bi-encoder that compares embeddings by a network
+    """
+
+    networks: dict[str, Any]
+    tokenizer: Any
+    with_types: bool
+    limit: int
+    own_length: int | None = None
+    twin: dict[str, Any] | None = None
+    dimension: int | None = None
+    crossing: Any = None
+
+
+class SavedTokenizer:
+    """A ``tokenizer.json``, called as a ``transformers`` tokenizer is.
+
+    :param folder: holds the file
+    :param export: knows what the file does not
+    :raises ModelError: the file cannot be read
+    """
+
+    def __init__(self, folder: Path, export: Export) -> None:
+        from tokenizers import Tokenizer
+
+        path = folder / "tokenizer.json"
+        try:
+            self._tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:
+            raise ModelError(f"{path}: cannot be read as a tokenizer: {error}") from error
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self.name_or_path = str(folder)
+        self.pad_token_id = export.pad_id
+        self.model_input_names = export.input_names
+
+    def __call__(
+        self, text: str | list[str], pair: str | None = None, *, add_special_tokens: bool = True, **_: Any
+    ) -> dict[str, Any]:
+        """Return ``input_ids`` and ``token_type_ids`` of a text, a pair, or a list of texts, never cut or padded."""
+        if isinstance(text, list):
+            encoded = self._tokenizer.encode_batch_fast(text, add_special_tokens=add_special_tokens)
+            return {"input_ids": [one.ids for one in encoded], "token_type_ids": [one.type_ids for one in encoded]}
+        one = self._tokenizer.encode(text, pair, add_special_tokens=add_special_tokens)
+        return {"input_ids": one.ids, "token_type_ids": one.type_ids}

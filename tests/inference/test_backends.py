@@ -1,0 +1,111 @@
+"""Every backend gives torch's float32 scores; what is not installed or not possible is said in a line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from make_tiny_models import make_cross_encoder
+from make_tiny_students import make_bert_bilstm
+from make_tiny_twins import make_tiny_twin
+
+from reranker_kd import load_reranker
+from reranker_kd.errors import InputError, ModelError
+from reranker_kd.inference import backend as backends
+from reranker_kd.inference.first_token import FirstTokenLayer
+from reranker_kd.models.sequence_classifier import load_sequence_classifier
+
+TEXTS = ["heat flow over a flat plate", "the dog and the cat", "shock wave " * 100, "flat plate heat", "?", "river"]
+MODELS = {
+    "bert": make_cross_encoder,
+    "distilbert": lambda folder: make_cross_encoder(folder, "distilbert"),
+    "roberta": lambda folder: make_cross_encoder(folder, "roberta"),
+    "twin": make_tiny_twin,
+    "bert-bilstm": make_bert_bilstm,
+}
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def folder(request, tmp_path_factory):
+    return MODELS[request.param](tmp_path_factory.mktemp("models") / request.param)
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_float32_scores_are_torchs(folder, backend):
+    pytest.importorskip(backend)
+    expected = load_reranker(folder).score("heat flow", TEXTS)
+    reranker = load_reranker(folder, backend=backend)
+    assert reranker.describe()["backend"] == backend
+    assert np.ptp(expected) > 0.01
+    np.testing.assert_allclose(reranker.score("heat flow", TEXTS), expected, atol=2e-5)
+
+
+def test_openvinos_half_precision_stays_close_and_does_not_tie(cross_encoder_folder):
+    pytest.importorskip("openvino")
+    words = " ".join(TEXTS).split()
+    texts = [" ".join(words[start:end]) for start in range(12) for end in range(13, 23)]
+    expected = load_reranker(cross_encoder_folder).score("heat flow", texts)
+    reranker = load_reranker(cross_encoder_folder, backend="openvino", precision="auto")
+    scores = reranker.score("heat flow", texts)
+    assert np.abs(scores - expected).max() < 0.1 * np.ptp(expected)
+    assert len(np.unique(scores)) == len(texts)
+
+
+@pytest.mark.parametrize("architecture", ["bert", "roberta"])
+def test_the_last_layer_reads_the_first_token_alone(tmp_path, architecture):
+    folder = make_cross_encoder(tmp_path / "model", architecture)
+    whole = load_sequence_classifier(folder).eval()
+    reranker = load_reranker(folder)
+    layers = reranker._engine.backend.network.classifier.base_model.encoder.layer
+    assert isinstance(layers[-1], FirstTokenLayer)
+    ids = torch.randint(5, 60, (3, 20))
+    mask = (torch.arange(20)[None] < torch.tensor([[20], [3], [11]])).long()
+    with torch.inference_mode():
+        expected = whole(input_ids=ids, attention_mask=mask)
+        scores = reranker._engine.backend.network(input_ids=ids, attention_mask=mask)
+    torch.testing.assert_close(scores, expected, atol=1e-5, rtol=0)
+
+
+def test_what_does_not_read_the_first_token_stays_whole(tmp_path):
+    folder = make_cross_encoder(tmp_path / "model", "distilbert")
+    network = load_reranker(folder)._engine.backend.network
+    assert not any(isinstance(module, FirstTokenLayer) for module in network.modules())
+
+
+def test_auto_takes_what_is_installed(cross_encoder_folder, monkeypatch):
+    pytest.importorskip("openvino")
+    assert load_reranker(cross_encoder_folder, backend="auto").describe()["backend"] == "openvino"
+    monkeypatch.setattr(backends, "find_spec", lambda name: None)
+    assert load_reranker(cross_encoder_folder, backend="auto").describe()["backend"] == "torch"
+    with pytest.raises(ModelError, match="openvino is not installed: pip install openvino"):
+        load_reranker(cross_encoder_folder, backend="openvino")
+
+
+@pytest.mark.parametrize(
+    ("keywords", "fault"),
+    [
+        ({"backend": "tensorflow"}, "unknown backend 'tensorflow'; known: torch, openvino, onnxruntime, auto"),
+        ({"precision": "int8"}, "int8 needs calibration: make a folder by reranker-kd export"),
+        ({"precision": "int8", "backend": "openvino"}, "int8 needs calibration"),
+        ({"precision": "bfloat16", "backend": "onnxruntime"}, "runs in float32 on CPUs, not in bfloat16"),
+        ({"device": "cuda", "backend": "openvino"}, "backend openvino runs on the CPU, not on cuda"),
+    ],
+)
+def test_what_cannot_be_is_said(cross_encoder_folder, keywords, fault):
+    pytest.importorskip(keywords.get("backend", "torch") if keywords.get("backend") != "tensorflow" else "torch")
+    with pytest.raises(InputError, match=fault):
+        load_reranker(cross_encoder_folder, **keywords)
+
+
+def test_the_default_backend_loads_no_other(cross_encoder_folder):
+    program = f"""
+import sys
+from reranker_kd import load_reranker
+load_reranker({str(cross_encoder_folder)!r}).score("a", ["b"])
+print(sorted({{"openvino", "onnxruntime", "nncf", "onnx"}} & sys.modules.keys()))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
