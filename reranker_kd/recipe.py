@@ -52,7 +52,8 @@ class Reranking(_Section):
     passage_stride: int | None = Field(default=None, ge=1)
     top_passages: int = Field(default=3, ge=1)
     device: str | None = None
-    precision: Literal["float32", "bfloat16", "auto"] | None = None
+    precision: Literal["float32", "bfloat16", "int8", "auto"] | None = None
+    backend: Literal["torch", "openvino", "onnxruntime", "auto"] | None = None
 
     @field_validator("model")
     @classmethod

@@ -38,8 +38,8 @@ MAY_IMPORT = {
     "inputs": "formats retrieve rerank",
     "stages": "formats provenance inference report retrieve rerank",
     "pipeline": "formats evaluate recipe provenance report retrieve rerank inputs stages",
-    "cli": "benchmark distill evaluate export formats inference inputs pipeline provenance recipe report rerank resources "
-    "retrieve serve stages submission",
+    "cli": "benchmark distill evaluate export formats inference inputs pipeline provenance recipe report rerank "
+    "resources retrieve serve stages submission",
     "__main__": "cli",
 }
 GROUND = frozenset({"errors", "types"})

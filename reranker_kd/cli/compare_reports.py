@@ -64,7 +64,7 @@ def write_reports(comparison: Comparison, options: Mapping[str, Any]) -> None:
     if options["html"] or options["plots"]:
         _write_pictures_and_page(comparison, options)
     if options["submission"]:
-        _write_submission([run for system in comparison.systems for run in system.runs], options)
+        write_checked_submission([run for system in comparison.systems for run in system.runs], options)
 
 
 def _write_pictures_and_page(comparison: Comparison, options: Mapping[str, Any]) -> None:
@@ -140,7 +140,12 @@ def _texts(docids: Collection[str], options: Mapping[str, Any]) -> Mapping[str, 
     return None
 
 
-def _write_submission(runs: Sequence[str], options: Mapping[str, Any]) -> None:
+def write_checked_submission(runs: Sequence[str], options: Mapping[str, Any]) -> None:
+    """Write a folder of runs to submit, or name every fault of them.
+
+    :param options: those of :func:`report_options` that begin with submission, and where topics and docids come from
+    :raises InputError: a fault in a run
+    """
     from reranker_kd.inputs import load_topics
     from reranker_kd.submission.folder import write_submission
     from reranker_kd.submission.rules import Rules

@@ -13,8 +13,11 @@ import click
     "--output", metavar="DIR", help="Folder for runs and figures.  [default: the recipe's path without .yaml]"
 )
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a key, as in retrieve.hits=100.")
+@click.option(
+    "--submission", metavar="DIR", help="Check the reranked runs by a track's rules and write a folder to submit."
+)
 @click.option("--quiet", is_flag=True, help="Show no progress.")
-def run(recipe: str, output: str | None, changes: tuple[str, ...], quiet: bool) -> None:
+def run(recipe: str, output: str | None, changes: tuple[str, ...], submission: str | None, quiet: bool) -> None:
     """Retrieve, rerank and evaluate as a recipe says, and leave everything in one folder."""
     from pathlib import Path
 
@@ -25,8 +28,17 @@ def run(recipe: str, output: str | None, changes: tuple[str, ...], quiet: bool) 
     folder = Path(output) if output else Path(recipe).with_suffix("")
     if folder == Path(recipe):
         raise click.UsageError(f"{recipe} has no suffix to drop: name the folder by --output")
-    experiment = run_recipe(read_recipe(recipe, changes), folder, quiet=quiet)
+    asked = read_recipe(recipe, changes)
+    experiment = run_recipe(asked, folder, quiet=quiet)
     if experiment.evaluated:
         table = evaluation_table(experiment.evaluated, milliseconds=experiment.milliseconds)
         click.echo(table_text(table, styled=sys.stdout.isatty()))
     click.echo(f"wrote {len(experiment.runs)} runs and their figures into {folder}", err=True)
+    if submission:
+        from reranker_kd.cli.compare_reports import write_checked_submission
+
+        # The first stage is what was reranked, and where it was only read, not ours.
+        reranked = [str(finished.path) for finished in experiment.runs[1:]]
+        where = {"topics": asked.topics, "topics_format": None, "collection": asked.collection, "index": asked.index}
+        limits = {"submission": submission, "submission_depth": 1000, "submission_runs": None}
+        write_checked_submission(reranked, {**where, **limits})

@@ -11,16 +11,22 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[2]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 
-# Column of the table -> the recipe's folder.
-RECIPES = {1: "dl20-minilm", 2: "dl21-minilm"}
-# Row of the table -> what the recipe calls the run.
-RUNS = {"BM25": "candidates", "reranked by all-MiniLM-L6-v2": "all-MiniLM-L6-v2"}
+# Column of the table -> the topics of the recipe.
+TOPICS = {1: "dl20", 2: "dl21"}
+# Row of the table -> the recipe, and what it calls the run.
+RUNS = {
+    "BM25": ("minilm", "candidates"),
+    "reranked by all-MiniLM-L6-v2": ("minilm", "all-MiniLM-L6-v2"),
+    **{f"reranked by {name}": ("students", name) for name in ("cross", "twin", "tiny")},
+}
 
 
-@pytest.mark.parametrize("column", RECIPES)
+@pytest.mark.parametrize("column", TOPICS)
 @pytest.mark.parametrize("row", RUNS)
 def test_the_table_has_what_was_measured(row, column):
     cells = [cell.strip() for cell in re.search(rf"^\| ({row} \|.*)\|$", README, re.MULTILINE)[1].split("|")]
-    measured = json.loads((PROJECT / "runs" / RECIPES[column] / "figures.json").read_text(encoding="utf-8"))
+    recipe, name = RUNS[row]
+    folder = PROJECT / "runs" / f"{TOPICS[column]}-{recipe}"
+    measured = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
     figures = {run["run"]: run["measures"]["nDCG@10"] for run in measured["runs"]}
-    assert cells[column] == f"{figures[RUNS[row]]:.4f}"
+    assert cells[column] == f"{figures[name]:.4f}"

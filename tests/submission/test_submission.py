@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from make_tiny_models import make_cross_encoder
 
 from reranker_kd.cli.compare import compare
+from reranker_kd.cli.run import run
 from reranker_kd.errors import InputError, OutputError
 from reranker_kd.formats.runs import read_run, write_run
 from reranker_kd.provenance import write_provenance
@@ -202,6 +204,20 @@ def test_the_command_wants_topics(runs, tmp_path):
     done = _compare(tmp_path, *runs)
     assert done.exit_code == 2
     assert "--topics" in done.stderr
+
+
+def test_a_recipe_leaves_its_reranked_runs_ready(runs, tmp_path):
+    make_cross_encoder(tmp_path / "model", "bert")
+    _write(tmp_path / "topics.tsv", *(f"{qid}\t{text}" for qid, text in TOPICS.items()))
+    _write(tmp_path / "docs.jsonl", '{"id": "d1", "contents": "heat"}', '{"id": "d2", "contents": "a shock"}')
+    recipe = _write(
+        tmp_path / "recipe.yaml",
+        f"topics: topics.tsv\ncollection: docs.jsonl\ncandidates: {runs[0].name}",
+        f"rerank: [{{model: {tmp_path / 'model'}, name: mine}}]",
+    )
+    done = CliRunner().invoke(run, [str(recipe), "--submission", str(tmp_path / "s"), "--quiet"])
+    assert done.exit_code == 0, done.output
+    assert sorted(path.name for path in (tmp_path / "s").iterdir()) == ["README.md", "SHA256SUMS", "mine.txt.gz"]
 
 
 def test_published_runs_are_ready(shared_data):
