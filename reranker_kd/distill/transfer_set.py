@@ -14,6 +14,7 @@ import hashlib
 import json
 import math
 from collections.abc import Collection, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,16 +151,17 @@ def generator(seed: int, *names: str) -> np.random.Generator:
 
 
 def _read_groups(path: Path, queries: Collection[str], documents: Collection[str]) -> Iterator[Group]:
-    for number, line in read_lines(path):
-        if not line or line.isspace():
-            continue
-        try:
-            group = _parse_group(line)
-        except ValueError as error:
-            raise FormatError(path, number, str(error)) from None
-        if fault := _group_fault(group, queries, documents):
-            raise FormatError(path, number, fault)
-        yield group
+    with closing(read_lines(path)) as lines:
+        for number, line in lines:
+            if not line or line.isspace():
+                continue
+            try:
+                group = _parse_group(line)
+            except ValueError as error:
+                raise FormatError(path, number, str(error)) from None
+            if fault := _group_fault(group, queries, documents):
+                raise FormatError(path, number, fault)
+            yield group
 
 
 def _parse_group(line: str) -> Group:

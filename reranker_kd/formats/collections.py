@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import closing
 from pathlib import Path
 
 from reranker_kd.errors import FormatError, InputError
@@ -52,21 +53,22 @@ def read_numbered_documents(path: str | Path, report: Report) -> Iterator[tuple[
     hashes: set[int] = set()
     for file in collection_files(path):
         parse = None
-        for number, line in read_lines(file, report):
-            if not line or line.isspace():
-                continue
-            parse = parse or (parse_document if line.lstrip().startswith("{") else _parse_tsv)
-            try:
-                document = parse(line)
-            except ValueError as error:
-                report(FormatError(file, number, str(error)))
-                continue
-            hashed = hash(document.docid)
-            if hashed in hashes:
-                report(FormatError(file, number, f"docid {document.docid} is in the collection twice; remove one"))
-                continue
-            hashes.add(hashed)
-            yield file, number, document
+        with closing(read_lines(file, report)) as lines:
+            for number, line in lines:
+                if not line or line.isspace():
+                    continue
+                parse = parse or (parse_document if line.lstrip().startswith("{") else _parse_tsv)
+                try:
+                    document = parse(line)
+                except ValueError as error:
+                    report(FormatError(file, number, str(error)))
+                    continue
+                hashed = hash(document.docid)
+                if hashed in hashes:
+                    report(FormatError(file, number, f"docid {document.docid} is in the collection twice; remove one"))
+                    continue
+                hashes.add(hashed)
+                yield file, number, document
     if not hashes:
         report(FormatError(path, None, "no documents; expected JSON lines, or lines of docid TAB text"))
 

@@ -8,7 +8,7 @@ import io
 import os
 import secrets
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -22,8 +22,11 @@ from reranker_kd.formats.parsing import Report, raise_fault
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
-def read_lines(path: str | Path, report: Report = raise_fault) -> Iterator[tuple[int, str]]:
+def read_lines(path: str | Path, report: Report = raise_fault) -> Generator[tuple[int, str], None, None]:
     """Yield (line number from 1, line without its line break) of a UTF-8 text file, gzipped or not.
+
+    Who may stop before the end wraps it into ``contextlib.closing``: else the file stays open until garbage is
+    collected.
 
     Compression is told by content, not by name. A byte order mark is dropped.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 from reranker_kd.errors import FormatError
@@ -24,25 +25,26 @@ def read_qrels(path: str | Path, report: Report = raise_fault) -> Qrels:
     :raises FormatError: a wrong number of columns, a grade that is no integer, a document judged twice for a
         query, no judgments
     """
-    first, lines = look_ahead(read_lines(path, report))
-    is_beir = bool(first) and first[0].lower().split() == BEIR_HEADER
-    if is_beir:
-        next(lines)
     qrels: Qrels = {}
-    for number, line in lines:
-        if not line or line.isspace():
-            continue
-        try:
-            qid, docid, grade = _parse_beir(line) if is_beir else _parse_trec(line)
-        except ValueError as error:
-            report(FormatError(path, number, str(error)))
-            continue
-        grades = qrels.setdefault(qid, {})
-        if docid in grades:
-            fault = f"document {docid} is judged twice for query {qid} ({grades[docid]} and {grade}); remove one"
-            report(FormatError(path, number, fault))
-        else:
-            grades[docid] = grade
+    with closing(read_lines(path, report)) as read:
+        first, lines = look_ahead(read)
+        is_beir = bool(first) and first[0].lower().split() == BEIR_HEADER
+        if is_beir:
+            next(lines)
+        for number, line in lines:
+            if not line or line.isspace():
+                continue
+            try:
+                qid, docid, grade = _parse_beir(line) if is_beir else _parse_trec(line)
+            except ValueError as error:
+                report(FormatError(path, number, str(error)))
+                continue
+            grades = qrels.setdefault(qid, {})
+            if docid in grades:
+                fault = f"document {docid} is judged twice for query {qid} ({grades[docid]} and {grade}); remove one"
+                report(FormatError(path, number, fault))
+            else:
+                grades[docid] = grade
     if not qrels:
         report(FormatError(path, None, "no judgments; expected lines of qid iteration docid grade"))
     return qrels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +38,10 @@ def read_run(path: str | Path, report: Report = raise_fault) -> Run:
     :raises FormatError: a wrong number of columns, a score that is not a finite number in single precision, a
         rank that is no integer, a document twice in a query, no documents
     """
-    first, lines = look_ahead(read_lines(path, report))
-    columns = next((count for line in first if (count := len(line.split())) in (3, 6)), 6)
-    run = (_parse_trec if columns == 6 else _parse_msmarco)(lines, path, report)
+    with closing(read_lines(path, report)) as read:
+        first, lines = look_ahead(read)
+        columns = next((count for line in first if (count := len(line.split())) in (3, 6)), 6)
+        run = (_parse_trec if columns == 6 else _parse_msmarco)(lines, path, report)
     if not run:
         report(FormatError(path, None, f"no documents; expected lines of {_TREC_COLUMNS} or {_MSMARCO_COLUMNS}"))
     return {qid: in_rank_order(documents) for qid, documents in run.items()}
@@ -131,11 +133,12 @@ def line_of_candidate(path: str | Path, qid: str, docid: str | None) -> int | No
     :raises InputError: the file cannot be read
     :raises FormatError: a line is not UTF-8
     """
-    for number, line in read_lines(path):
-        words = line.split()
-        # The docid is the third of 6 columns, the second of 3.
-        if words and words[0] == qid and docid in (None, words[len(words) // 3]):
-            return number
+    with closing(read_lines(path)) as lines:
+        for number, line in lines:
+            words = line.split()
+            # The docid is the third of 6 columns, the second of 3.
+            if words and words[0] == qid and docid in (None, words[len(words) // 3]):
+                return number
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -209,11 +210,14 @@ def _read_index(file: Path) -> faiss.Index:
 def _read_docids(file: Path) -> dict[str, int]:
     """Return the row of each docid, in order."""
     rows: dict[str, int] = {}
-    for line, text in read_lines(file):
-        # As Pyserini reads it.
-        docid = text.rstrip()
-        if fault := identifier_fault("docid", docid):
-            raise FormatError(file, line, fault)
-        if rows.setdefault(docid, line - 1) != line - 1:
-            raise FormatError(file, line, f"docid {docid!r} is on line {rows[docid] + 1} too: name each document once")
+    with closing(read_lines(file)) as lines:
+        for line, text in lines:
+            # As Pyserini reads it.
+            docid = text.rstrip()
+            if fault := identifier_fault("docid", docid):
+                raise FormatError(file, line, fault)
+            if rows.setdefault(docid, line - 1) != line - 1:
+                raise FormatError(
+                    file, line, f"docid {docid!r} is on line {rows[docid] + 1} too: name each document once"
+                )
     return rows
