@@ -1,6 +1,7 @@
 """The service under load: many clients for a minute, every answer checked against the offline score.
 
-    python tests/benchmarks/serving_load.py COLLECTION TOPICS [--model NAME ...] [--clients 50] [--seconds 60]
+    python tests/benchmarks/serving_load.py COLLECTION TOPICS [--model NAME ...] [--backend auto] [--precision auto]
+        [--clients 50] [--seconds 60]
 
 Each client asks again as soon as it has its answer: /rerank with texts, /rerank with docids of the index, and /search
 with a model, in turns. Beside them one client sends what must be refused: oversized, malformed and slow bodies. Prints
@@ -98,11 +99,13 @@ class Load:
         await asyncio.sleep(5)
 
 
-def expected_scores(models: list[str], queries: list[str], found: dict[str, list[str]], texts: dict[str, str]) -> dict:
+def expected_scores(
+    models: list[str], engine: dict[str, str], queries: list[str], found: dict[str, list[str]], texts: dict[str, str]
+) -> dict:
     """Return (model's name, query) -> docid -> score, by the offline call, a query at a time."""
     expected = {}
     for model in models:
-        reranker = load_reranker(model)
+        reranker = load_reranker(model, **engine)
         for query in queries:
             candidates = [Candidate(docid, 0.0, texts[docid]) for docid in found[query]]
             ranking = reranker.rerank(Query("", query), candidates)
@@ -135,10 +138,13 @@ def main() -> None:
     parser.add_argument("collection")
     parser.add_argument("topics")
     parser.add_argument("--model", action="append", dest="models")
+    parser.add_argument("--backend", default="torch")
+    parser.add_argument("--precision", default="float32")
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=60)
     asked = parser.parse_args()
     models = asked.models or ["twin"]
+    engine = {"backend": asked.backend, "precision": asked.precision}
     texts = {d.docid: d.text for d in islice(read_collection(asked.collection), DOCUMENTS) if d.text.strip()}
     queries = list(islice(dict.fromkeys(read_topics(asked.topics).values()), QUERIES))
     with tempfile.TemporaryDirectory() as temporary:
@@ -146,6 +152,7 @@ def main() -> None:
         sample.write_text("".join(f"{docid}\t{' '.join(text.split())}\n" for docid, text in texts.items()))
         command = [sys.executable, "-m", "reranker_kd", "serve", "--collection", str(sample), "--port", "0", "--quiet"]
         command += ["--body-timeout-s", "2", *(part for model in models for part in ("--model", model))]
+        command += [part for name, value in engine.items() for part in (f"--{name}", value)]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         try:
             line = process.stderr.readline()
@@ -156,7 +163,7 @@ def main() -> None:
                 hits = httpx.post(f"{address[1]}/search", json={"query": query, "hits": CANDIDATES}).json()["ranking"]
                 found[query] = [hit["docid"] for hit in hits]
                 texts |= {hit["docid"]: hit["text"] for hit in hits}
-            expected = expected_scores(models, [query for query in queries if found[query]], found, texts)
+            expected = expected_scores(models, engine, [query for query in queries if found[query]], found, texts)
             load = Load(address[1], expected, texts)
             memory = asyncio.run(run_load(load, asked.clients, asked.seconds, process))
             process.send_signal(signal.SIGTERM)
@@ -164,7 +171,8 @@ def main() -> None:
         finally:
             process.kill()
     cuts = statistics.quantiles(load.milliseconds, n=20)
-    print(f"{asked.clients} clients, {asked.seconds:g} s, {', '.join(models)}, 1 to {CANDIDATES} candidates a request")
+    by = f"{', '.join(models)} by {asked.backend}"
+    print(f"{asked.clients} clients, {asked.seconds:g} s, {by}, 1 to {CANDIDATES} candidates a request")
     print(f"answers        {dict(load.outcomes)}, {len(load.milliseconds) / asked.seconds:.0f} a second")
     print(f"refused        {dict(sorted(load.refused.items()))}")
     print(f"milliseconds   p50 {statistics.median(load.milliseconds):.0f}, p95 {cuts[18]:.0f}")
