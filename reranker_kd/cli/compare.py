@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reranker_kd.cli.compare_reports import check_report_options, report_options, write_reports
+from reranker_kd.cli.options import qrels_option, relevance_level_option
 from reranker_kd.errors import InputError
 from reranker_kd.evaluate.comparison import CORRECTIONS, DEFAULT_MEASURES
 
@@ -27,7 +28,7 @@ Systems = dict[str, tuple[str, ...]]
 
 @click.command()
 @click.argument("runs", metavar="RUN...", nargs=-1)
-@click.option("--qrels", metavar="FILE|NAME", required=True, help="Qrels: a file, or a name that Pyserini knows.")
+@qrels_option
 @click.option(
     "-m",
     "--measure",
@@ -38,14 +39,7 @@ Systems = dict[str, tuple[str, ...]]
     show_default=True,
     help="A measure, as evaluate names it. Repeatable.",
 )
-@click.option(
-    "-l",
-    "--relevance-level",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Lowest grade that binary measures count as relevant; nDCG uses the grades.",
-)
+@relevance_level_option
 @click.option("--baseline", metavar="RUN", help="What the others are held against.  [default: the first]")
 @click.option(
     "--system",

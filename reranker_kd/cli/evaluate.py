@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from reranker_kd.cli.options import qrels_option, relevance_level_option
 from reranker_kd.errors import InputError
 from reranker_kd.evaluate.evaluation import Evaluation, evaluate_run
 from reranker_kd.evaluate.measures import DEFAULT_MEASURES, Measure, parse_measures
@@ -17,7 +18,7 @@ from reranker_kd.types import Qrels
 
 @click.command()
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True)
-@click.option("--qrels", metavar="FILE|NAME", required=True, help="Qrels: a file, or a name that Pyserini knows.")
+@qrels_option
 @click.option(
     "-m",
     "--measure",
@@ -28,14 +29,7 @@ from reranker_kd.types import Qrels
     show_default=True,
     help="A measure: nDCG@10, AP, RR@10, P@5, R@100, Judged@10, or trec_eval's name for it. Repeatable.",
 )
-@click.option(
-    "-l",
-    "--relevance-level",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Lowest grade that binary measures count as relevant; nDCG uses the grades.",
-)
+@relevance_level_option
 @click.option("-q", "--per-query", is_flag=True, help="Also show the figures of each query.")
 @click.option(
     "--complete/--no-complete",

@@ -89,6 +89,19 @@ model_options = _together(
     ),
 )
 
+qrels_option = click.option(
+    "--qrels", metavar="FILE|NAME", required=True, help="Qrels: a file, or a name that Pyserini knows."
+)
+
+relevance_level_option = click.option(
+    "-l",
+    "--relevance-level",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Lowest grade that binary measures count as relevant; nDCG uses the grades.",
+)
+
 quiet_option = click.option("--quiet", is_flag=True, help="Show no progress.")
 
 

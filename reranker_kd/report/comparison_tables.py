@@ -67,17 +67,17 @@ def comparison_text(comparison: Comparison, *, styled: bool) -> str:
     :param styled: with the control codes of a terminal; plain text without
     """
     parts = [f"{grid.title}\n{table_text(_rich_table(grid), styled=styled)}" for grid in comparison_grids(comparison)]
-    return "\n\n".join([*parts, *_note(comparison)])
+    return "\n\n".join(filter(None, [*parts, tests_note(comparison)]))
 
 
 def comparison_markdown(comparison: Comparison) -> str:
     """Return the tables in GitHub's Markdown."""
-    return "\n\n".join([*map(_markdown, comparison_grids(comparison)), *_note(comparison)])
+    return "\n\n".join(filter(None, [*map(_markdown, comparison_grids(comparison)), tests_note(comparison)]))
 
 
 def comparison_latex(comparison: Comparison) -> str:
     """Return a ``table`` environment for each table; they want the package booktabs."""
-    note = [_latex_text(line) for line in _note(comparison)]
+    note = [_latex_text(line) for line in filter(None, [tests_note(comparison)])]
     return "\n\n".join([*map(_latex, comparison_grids(comparison)), *(f"% {line}" for line in note)])
 
 
@@ -210,15 +210,16 @@ def _scaled(value: float | None, unit: float, digits: int, suffix: str = "") -> 
     return _DASH if value is None else f"{value / unit:.{digits}f}{suffix}"
 
 
-def _note(comparison: Comparison) -> list[str]:
+def tests_note(comparison: Comparison) -> str:
+    """Return what the marks of significance mean; nothing where there is nothing to test."""
     if len(comparison.systems) < 2:
-        return []
+        return ""
     correction = CORRECTIONS[comparison.correction]
     resamples, seed = comparison.resamples, comparison.seed
-    return [
+    return (
         f"{_BY_T_TEST} {_BY_RANDOMISATION}: differs from {comparison.baseline} at {comparison.alpha:g} by the paired "
         f"t-test, by the paired randomisation test ({resamples} resamples, seed {seed}); correction: {correction}."
-    ]
+    )
 
 
 def _rich_table(grid: Grid) -> Table:

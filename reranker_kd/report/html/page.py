@@ -16,8 +16,8 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from reranker_kd.evaluate.comparison import CORRECTIONS, Comparison
-from reranker_kd.report.comparison_tables import comparison_grids
+from reranker_kd.evaluate.comparison import Comparison
+from reranker_kd.report.comparison_tables import comparison_grids, tests_note
 from reranker_kd.report.html.inline_svg import inline_svg
 from reranker_kd.report.html.queries import MOST_CHARACTERS, SHOWN_CHARACTERS, PageLimits, columns_of, query_records
 from reranker_kd.report.plot_style import Picture, picture_svg
@@ -88,20 +88,10 @@ def _document(
             for grid in comparison_grids(comparison)
         ],
         "notes": list(_notes(comparison, rankings, len(queries), limits, with_texts=texts is not None)),
-        "test": _test_note(comparison),
+        "test": tests_note(comparison),
         "leftOut": list(left_out),
         "queries": queries,
     }
-
-
-def _test_note(comparison: Comparison) -> str:
-    if len(comparison.systems) < 2:
-        return ""
-    return (
-        f"† ‡: differs from {comparison.baseline} at {comparison.alpha:g} by the paired t-test, by the paired "
-        f"randomisation test ({comparison.resamples} resamples, seed {comparison.seed}); correction: "
-        f"{CORRECTIONS[comparison.correction]}."
-    )
 
 
 def _notes(
