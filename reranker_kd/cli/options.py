@@ -79,13 +79,13 @@ model_options = _together(
         "--precision",
         type=click.Choice(["float32", "bfloat16", "int8", "auto"]),
         help="Precision of the network; auto takes bfloat16 where the device computes in it, int8 is for exported "
-        "models.  [default: float32, or the exported model's; of encode: auto]",
+        "models.  [default: float32, or the exported model's; of encode and serve: auto]",
     ),
     click.option(
         "--backend",
         type=click.Choice(["torch", "openvino", "onnxruntime", "auto"]),
         help="What runs the network; auto takes the fastest that is installed.  [default: torch, or the exported "
-        "model's]",
+        "model's; of serve: auto]",
     ),
 )
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 API_KEY_VARIABLE = "RERANKER_KD_API_KEY"
 
+FASTEST = {"backend": "auto", "precision": "auto"}
+"""Clients wait, so the default is what is fastest; by torch memory would also grow with the shapes that are seen."""
+
 
 @click.command()
 @click.option("--index", metavar="DIR|NAME", help="Lucene index that stores the texts, or a prebuilt one.")
@@ -131,7 +134,8 @@ def serve(
     )
     # Before anything that takes long: a port that is taken shows at once.
     with listen(host, port) as listening, _opened(index, collection, quiet=options["quiet"]) as opened:
-        rerankers = {name: load_reranker(model, **stages.encoder_keywords(options)) for name, model in names.items()}
+        asked = stages.encoder_keywords(options)
+        rerankers = {name: load_reranker(model, network_defaults=FASTEST, **asked) for name, model in names.items()}
         service = Service(rerankers, None if opened is None else IndexedDocuments(opened), limits)
         if not is_loopback(host) and api_key is None:
             click.echo(f"warning: everybody who reaches {host} can use this service: give --api-key-file", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -28,7 +29,11 @@ _RERANKER_OF_KIND = {
 
 
 def load_reranker(
-    name: ModelExpression | Path, *, early_stopping: StoppingRule | None = None, **keywords: Any
+    name: ModelExpression | Path,
+    *,
+    early_stopping: StoppingRule | None = None,
+    network_defaults: Mapping[str, Any] | None = None,
+    **keywords: Any,
 ) -> Reranker:
     """Return the reranker of a name, or the cascade of several.
 
@@ -38,20 +43,26 @@ def load_reranker(
     :param name: the folder, name or hub id, or a cascade of them as :func:`~reranker_kd.rerank.cascade.stages_of` reads
         it: ``"twin:100 > cross:20"``
     :param early_stopping: when to leave out the rest of the candidates; by default never
+    :param network_defaults: keywords for models, where ``keywords`` do not name them; rerankers that packages register
+        keep their own defaults
     :param keywords: what the model documents, such as ``max_length``, ``long_documents``, ``device``; of a cascade,
         ``embeddings`` are for the first stage, all others for every stage
     :raises ModelError: no such model, it cannot be loaded, or it knows no such keyword
     """
+    defaults = network_defaults or {}
     stages = (NamedStage(str(name)),) if isinstance(name, Path) else stages_of(name)
     if not is_cascade(stages):
-        loaded = _load_one(stages[0].model, keywords)
+        loaded = _load_one(stages[0].model, keywords, defaults)
         return loaded if early_stopping is None else EarlyStopping(loaded, early_stopping)
     if early_stopping is not None:
         named = " > ".join(stage.model for stage in stages)
         raise ModelError(f"{named}: early stopping is for a single model: leave it out, or name one model")
     later = {keyword: value for keyword, value in keywords.items() if keyword != "embeddings"}
     return Cascade(
-        [Stage(_load_one(stage.model, later if place else keywords), stage.depth) for place, stage in enumerate(stages)]
+        [
+            Stage(_load_one(stage.model, later if place else keywords, defaults), stage.depth)
+            for place, stage in enumerate(stages)
+        ]
     )
 
 
@@ -62,18 +73,18 @@ def registered_names() -> dict[str, str]:
     return {**registered, **installed_models(), **bundled}
 
 
-def _load_one(name: str | Path, keywords: dict[str, Any]) -> Reranker:
+def _load_one(name: str | Path, keywords: Mapping[str, Any], defaults: Mapping[str, Any]) -> Reranker:
     folder = local_folder(name)
     if folder is None:
         for entry in entry_points(group=ENTRY_POINT_GROUP):
             if entry.name == str(name):
-                return _load_registered(entry, keywords)
+                return _load_registered(entry, dict(keywords))
     folder = folder or model_folder(name)
     # Each pulls in torch and transformers, so none is imported before it is wanted.
     kind = kind_of(folder)
     place = _RERANKER_OF_KIND[kind]
     embeddings = keywords.get("embeddings")
-    keywords = {keyword: value for keyword, value in keywords.items() if keyword != "embeddings"}
+    keywords = {**defaults, **{keyword: value for keyword, value in keywords.items() if keyword != "embeddings"}}
     if embeddings is not None and place != _RERANKER_OF_KIND["bi-encoder"]:
         raise ModelError(
             f"{name}: is a {kind}, which scores query and document together: only bi-encoders have embeddings"

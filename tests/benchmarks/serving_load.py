@@ -1,6 +1,6 @@
 """The service under load: many clients for a minute, every answer checked against the offline score.
 
-    python tests/benchmarks/serving_load.py COLLECTION TOPICS [--model NAME ...] [--backend auto] [--precision auto]
+    python tests/benchmarks/serving_load.py COLLECTION TOPICS [--model NAME ...] [--backend torch] [--precision float32]
         [--clients 50] [--seconds 60]
 
 Each client asks again as soon as it has its answer: /rerank with texts, /rerank with docids of the index, and /search
@@ -138,8 +138,8 @@ def main() -> None:
     parser.add_argument("collection")
     parser.add_argument("topics")
     parser.add_argument("--model", action="append", dest="models")
-    parser.add_argument("--backend", default="torch")
-    parser.add_argument("--precision", default="float32")
+    parser.add_argument("--backend", default="auto")
+    parser.add_argument("--precision", default="auto")
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=60)
     asked = parser.parse_args()

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reranker_kd import Reranker, load_reranker
+from reranker_kd.errors import ModelError
+from reranker_kd.rerank.registry import ENTRY_POINT_GROUP
 
 MODULE = '''
 import numpy as np
@@ -57,3 +65,21 @@ def test_an_installed_package_is_found_by_its_name(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out.txt").read_text() == "1 Q0 d2 1 2.0 word-overlap\n1 Q0 d1 2 0.0 word-overlap\n"
+
+
+class _Constant(Reranker):
+    """Takes no keyword, as a reranker may."""
+
+    def score_pairs(self, pairs):
+        return np.zeros(len(pairs), dtype=np.float32)
+
+
+def test_defaults_of_networks_are_not_for_registered_rerankers(monkeypatch, cross_encoder_folder):
+    entry = EntryPoint("constant", f"{__name__}:_Constant", ENTRY_POINT_GROUP)
+    monkeypatch.setattr("reranker_kd.rerank.registry.entry_points", lambda group: [entry])
+    defaults = {"max_length": 17}
+    assert load_reranker("constant", network_defaults=defaults).score("q", ["d"]) == [0]
+    with pytest.raises(ModelError, match=r"constant: .*max_length"):
+        load_reranker("constant", max_length=17)
+    assert load_reranker(cross_encoder_folder, network_defaults=defaults).max_length == 17
+    assert load_reranker(cross_encoder_folder, network_defaults=defaults, max_length=18).max_length == 18

@@ -20,6 +20,7 @@ import pytest
 
 from reranker_kd import load_reranker
 from reranker_kd.cli import main
+from reranker_kd.cli.serve import FASTEST
 from reranker_kd.types import Candidate
 
 
@@ -69,7 +70,8 @@ def _assert_a_stop_finishes_what_runs(process, address: str, folder: Path, stop:
     assert process.stderr.read() == ""
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{address}/health")
-    expected = load_reranker(folder).rerank("heat flow", [Candidate(docid, 0, text) for docid, text in texts.items()])
+    reranker = load_reranker(folder, network_defaults=FASTEST)
+    expected = reranker.rerank("heat flow", [Candidate(docid, 0, text) for docid, text in texts.items()])
     scores = [ranked["score"] for ranked in json.loads(reply.partition(b"\r\n\r\n")[2])["ranking"]]
     assert scores == pytest.approx([candidate.score for candidate in expected.candidates], abs=1e-5)
 
