@@ -27,11 +27,13 @@ import numpy as np
 from reranker_kd.distill.text_augmentation import (
     delete_words,
     inverse_document_frequencies,
+    join_texts,
     mask_words,
     pair_with_others,
     query_from_cloze,
     query_from_first_sentence,
     query_from_title,
+    replace_words,
     sample_span,
     sample_window,
     swap_words,
@@ -47,17 +49,21 @@ class Augmentation:
     :param function: its keyword-only arguments are the options, whose defaults have their types
     :param kind: what the function takes and returns, see the module
     :param side: what a rewriting rewrites, unless the plan says otherwise
+    :param material: what a rewriting is given of the whole set: its documents' distinct ``terms``, or their ``texts``
     """
 
     function: Callable[..., Any]
     kind: Literal["rewriting", "pseudo-query", "pairing"]
     side: str | None = None
+    material: Literal["terms", "texts"] | None = None
 
 
 AUGMENTATIONS: dict[str, Augmentation] = {
     "deletion": Augmentation(delete_words, "rewriting", "query"),
     "swap": Augmentation(swap_words, "rewriting", "query"),
     "masking": Augmentation(mask_words, "rewriting", "query"),
+    "replacement": Augmentation(replace_words, "rewriting", "document", "terms"),
+    "joining": Augmentation(join_texts, "rewriting", "document", "texts"),
     "span": Augmentation(sample_span, "rewriting", "query"),
     "window": Augmentation(sample_window, "rewriting", "document"),
     "title": Augmentation(query_from_title, "pseudo-query"),
@@ -118,7 +124,7 @@ def augment(transfer_set: TransferSet, plan: Sequence[Augment], seed: int) -> Tr
 
     New groups have no labels: the teacher scores them. New texts have ids that tell where they come from, such as
     ``q7~deletion-1``, numbered by name through the whole plan, and depend on the seed, that id, the text and the step.
-    Only pairing and cloze, which look at all documents, make others when the set grows.
+    Only pairing, cloze, replacement and joining, which look at all documents, make others when the set grows.
 
     A rewriting makes a group of the new query and the old documents, or of the old query and the new documents, those
     too short to be rewritten staying as they are. A pseudo-query, whose qid begins with its docid, gets the documents
@@ -181,6 +187,18 @@ class _Made:
     def idf(self) -> dict[str, float]:
         return inverse_document_frequencies(self._source.documents.values())
 
+    def material(self, name: str | None) -> tuple[Sequence[str], ...]:
+        """Return what a rewriting is given beside its text and its generator."""
+        return () if name is None else (self._terms if name == "terms" else self._texts,)
+
+    @cached_property
+    def _terms(self) -> tuple[str, ...]:
+        return tuple(sorted(self.idf))
+
+    @cached_property
+    def _texts(self) -> tuple[str, ...]:
+        return tuple(self._source.documents.values())
+
     @cached_property
     def docids_by_query(self) -> dict[str, dict[str, None]]:
         found: dict[str, dict[str, None]] = {}
@@ -200,7 +218,8 @@ def _rewrite(made: _Made, group: Group, step: Augment, label: str) -> Group | No
     def rewritten(side: str, old: str) -> str:
         if wanted not in (side, "both"):
             return old
-        text = rewriting.function(made.old[side][old], made.generator(side, label, old), **step.options)
+        given = (made.old[side][old], made.generator(side, label, old), *made.material(rewriting.material))
+        text = rewriting.function(*given, **step.options)
         return made.add(group, side, old, label, text) or old
 
     new = Group(rewritten("query", group.qid), tuple(rewritten("document", docid) for docid in group.docids))
@@ -243,4 +262,4 @@ def _apply_to_nothing(step: Augment) -> None:
         "pairing": ((), (), (), rng),
     }
     entry = AUGMENTATIONS[step.name]
-    entry.function(*nothing[entry.kind], **step.options)
+    entry.function(*nothing[entry.kind], *([()] if entry.material else []), **step.options)

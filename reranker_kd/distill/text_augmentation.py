@@ -66,6 +66,36 @@ def swap_words(text: str, rng: np.random.Generator, *, swaps: int = 1) -> str | 
     return None if swapped == words else " ".join(swapped)
 
 
+def replace_words(text: str, rng: np.random.Generator, terms: Sequence[str], *, share: float = 0.3) -> str | None:
+    """Return the text with some of its words replaced by any terms, single spaces between: at least one is, one is not.
+
+    Every term is as likely, so that a student of embeddings also meets the words that its texts hardly have.
+
+    :param terms: what to draw from
+    :param share: the probability that a word is replaced, above 0 and below 1
+    """
+    words = text.split()
+    kept = _kept(len(words), share, rng)
+    if kept is None or not terms:
+        return None
+    drawn = rng.integers(len(terms), size=len(words)).tolist()
+    return " ".join(w if stays else terms[d] for w, stays, d in zip(words, kept, drawn, strict=True))
+
+
+def join_texts(text: str, rng: np.random.Generator, texts: Sequence[str], *, more: int = 1) -> str | None:
+    """Return the text and others after it, single spaces between their words.
+
+    A student of such texts meets longer inputs, and more than one subject in one.
+
+    :param texts: what to draw from, itself among them
+    :param more: how many are joined to it, from 1
+    """
+    _check_above_zero("joining", more=more)
+    drawn = [texts[place] for place in rng.choice(len(texts), min(more + 1, len(texts)), replace=False).tolist()]
+    others = [other for other in drawn if other != text][:more]
+    return " ".join(word for joined in [text, *others] for word in joined.split()) if others else None
+
+
 def sample_span(text: str, rng: np.random.Generator, *, shortest: int = 1, longest: int = 5) -> str | None:
     """Return n successive words of the text, as they stand there; n is drawn evenly, then the place.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 
@@ -19,11 +20,13 @@ from reranker_kd.distill.augmentation import (
 from reranker_kd.distill.text_augmentation import (
     delete_words,
     inverse_document_frequencies,
+    join_texts,
     mask_words,
     pair_with_others,
     query_from_cloze,
     query_from_first_sentence,
     query_from_title,
+    replace_words,
     sample_span,
     sample_window,
     swap_words,
@@ -82,6 +85,42 @@ def test_masking_keeps_every_word_in_its_place(text, seed, share, mask):
         pairs = list(zip(made.split(), words, strict=True))
         assert all(one in (mask, other) for one, other in pairs)
         assert 1 <= sum(one == mask for one, _ in pairs) < len(words)
+
+
+@given(texts(), SEEDS, st.floats(0.01, 0.99), st.lists(st.sampled_from(["rotor", "nozzle"])))
+def test_replacement_keeps_some_words_in_their_places(text, seed, share, terms):
+    made = replace_words(text, rng(seed), terms, share=share)
+    words = text.split()
+    assert (made is None) == (len(words) < 2 or not terms)
+    if made is not None:
+        pairs = list(zip(made.split(), words, strict=True))
+        assert all(one == other or one in terms for one, other in pairs)
+        assert any(one == other for one, other in pairs)
+
+
+def test_replacement_draws_every_term_alike():
+    terms = [f"t{number}" for number in range(4)]
+    made = replace_words("word " * 40_000, rng(), terms, share=0.5)
+    counts = Counter(made.split())
+    assert counts.keys() == {"word", *terms}
+    assert counts["word"] == pytest.approx(20_000, rel=0.05)
+    assert all(counts[term] == pytest.approx(5_000, rel=0.1) for term in terms)
+
+
+@given(texts(), SEEDS, st.lists(texts(), max_size=5), st.integers(1, 3))
+def test_joining_puts_other_texts_behind(text, seed, others, more):
+    made = join_texts(text, rng(seed), [*others, text], more=more)
+    apart = [other for other in others if other != text]
+    if made is None:
+        # Of texts that are the same, too many may be drawn.
+        assert len(apart) < len(others) or not others
+    else:
+        assert made.split() in [
+            " ".join([text, *drawn]).split()
+            for count in range(1, more + 1)
+            for drawn in itertools.permutations(apart, count)
+        ]
+        assert made == " ".join(made.split())
 
 
 @given(texts(), SEEDS, st.integers(1, 4), st.integers(0, 4))
@@ -239,7 +278,7 @@ def test_the_seed_decides(name):
     assert one != other
 
 
-@pytest.mark.parametrize("name", sorted(AUGMENTATIONS.keys() - {"pairing", "cloze"}))
+@pytest.mark.parametrize("name", sorted(AUGMENTATIONS.keys() - {"pairing", "cloze", "replacement", "joining"}))
 def test_other_queries_change_nothing(name):
     # All queries share documents, of which the same pseudo-query is drawn many times; "own" tells their groups apart.
     queries = {f"q{n}": f"what does wing {n} do" for n in range(12)}
