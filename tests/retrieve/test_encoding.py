@@ -61,6 +61,7 @@ def test_the_folder_holds_the_encoders_vectors_in_the_collections_order(collecti
     made_by = json.loads((tmp_path / "out" / "index.provenance.json").read_text())
     assert made_by["model"]["sha256"] == encoder.describe()["sha256"]
     assert made_by["counts"] == {"documents": 50, "empty": 0}
+    assert 0 < made_by["seconds"]["encode"] < 600
 
 
 def test_the_same_call_again_finds_everything_done(collection, encoder, tmp_path):
@@ -199,8 +200,9 @@ def test_converted_embeddings_equal_encoded_ones(collection, encoder, tmp_path):
     _encode(collection, encoder, tmp_path / "sq8", index_type="SQ8")
     convert_embeddings(EmbeddingIndex(tmp_path / "flat"), tmp_path / "out", "SQ8")
     assert _files(tmp_path / "out") == _files(tmp_path / "sq8")
-    made_by = json.loads((tmp_path / "out" / "index.provenance.json").read_text())
+    made_by, source = (json.loads((tmp_path / name / "index.provenance.json").read_text()) for name in ("out", "flat"))
     assert made_by["model"]["sha256"] == encoder.describe()["sha256"]
+    assert made_by["seconds"] == source["seconds"]
     with pytest.raises(InputError, match="holds embeddings already"):
         convert_embeddings(EmbeddingIndex(tmp_path / "flat"), tmp_path / "out", "SQ8")
     with pytest.raises(InputError, match="the folder that the vectors come from"):

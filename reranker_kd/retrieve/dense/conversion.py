@@ -54,6 +54,8 @@ def convert_embeddings(
         raise InputError(f"{output}: holds embeddings already: name another --output, or --overwrite")
     index_type = resolve_index_type(index_type, index.dimension)
     made_by = read_provenance(index.folder / "index") or {}
-    record: dict[str, Any] = {key: made_by[key] for key in ("collection", "model", "counts") if key in made_by}
+    record: dict[str, Any] = {
+        key: made_by[key] for key in ("collection", "model", "counts", "seconds") if key in made_by
+    }
     record["embeddings"] = index.describe()
     write_folder(output, _Rows(index), index.docids, index.dimension, index_type, record, on_progress)

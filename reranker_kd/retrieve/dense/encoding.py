@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -119,9 +120,11 @@ def encode_collection(
         for number, documents in enumerate(_parts_of(collection, part_size)):
             if number not in mine:
                 continue
+            start = time.perf_counter()
             tokens = encoder.document_tokens([document.text for document in documents])
             vectors = encoder.embed_documents(tokens, on_progress)
-            parts.save(number, [document.docid for document in documents], vectors)
+            seconds = time.perf_counter() - start
+            parts.save(number, [document.docid for document in documents], vectors, seconds)
             encoded += len(documents)
             cut += sum(len(ids) > encoder.document_room for ids in tokens)
     if parts.missing and parts.folder.is_dir():
@@ -135,6 +138,7 @@ def encode_collection(
     with parts.locked():
         # Another shard may have finished the folder while this one waited.
         if not parts.missing:
+            record["seconds"] = {"encode": round(parts.seconds(), 3)}
             write_folder(output, parts, parts.docids(), encoder.dimension, index_type, record)
             parts.remove()
     return Encoded(encoded, cut, 0)

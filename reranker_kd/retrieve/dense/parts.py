@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import shutil
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -80,11 +81,13 @@ class EmbeddingParts(VectorParts):
         """The numbers of the parts that are not finished."""
         return [number for number in range(len(self)) if not self.has(number)]
 
-    def save(self, number: int, docids: Sequence[str], vectors: FloatArray) -> None:
-        """Save a part: its docids, and its vectors (n, d).
+    def save(self, number: int, docids: Sequence[str], vectors: FloatArray, seconds: float) -> None:
+        """Save a part: its docids, its vectors (n, d), and how long they took.
 
         :raises OutputError: the disk is full
         """
+        with atomic_writer(self._seconds(number)) as stream:
+            stream.write(f"{seconds:.3f}\n")
         with atomic_writer(self._docids(number)) as stream:
             stream.writelines(f"{docid}\n" for docid in docids)
         # The vectors come last: where they are, the part is whole.
@@ -94,6 +97,10 @@ class EmbeddingParts(VectorParts):
         """Yield the docids of all parts."""
         for number in range(len(self)):
             yield from self._docids(number).read_text(encoding="utf-8").splitlines()
+
+    def seconds(self) -> float:
+        """Return how long all parts took together, whoever made them."""
+        return math.fsum(float(self._seconds(number).read_text(encoding="utf-8")) for number in range(len(self)))
 
     def remove(self) -> None:
         """Remove the hidden folder."""
@@ -126,6 +133,9 @@ class EmbeddingParts(VectorParts):
 
     def _docids(self, number: int) -> Path:
         return self.folder / f"part-{number:06d}.docid"
+
+    def _seconds(self, number: int) -> Path:
+        return self.folder / f"part-{number:06d}.seconds"
 
 
 def vectors_file(folder: Path, number: int) -> Path:
