@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_DOCIDS_A_CALL = 1000
 
 _OPTIONS = (
     click.option("--html", metavar="FILE", help="Write a page of tables, pictures and queries, whole in itself."),
@@ -175,9 +174,9 @@ def _known_docids(options: Mapping[str, Any]) -> Callable[[Collection[str]], Col
 
 
 def _docids_of_index(asked: Collection[str], name: str) -> set[str]:
+    from contextlib import closing
+
     from reranker_kd.retrieve.lucene import LuceneIndex
 
-    index, ordered = LuceneIndex(name), sorted(asked)
-    # Not all at once, as each docid brings its text.
-    batches = (ordered[start : start + _DOCIDS_A_CALL] for start in range(0, len(ordered), _DOCIDS_A_CALL))
-    return {docid for batch in batches for docid in index.texts(batch)}
+    with closing(LuceneIndex(name)) as index:
+        return index.known(sorted(asked))

@@ -93,6 +93,7 @@ def test_progress_adds_up_to_the_topics(index):
 
 def test_texts_are_what_was_indexed(index):
     assert index.texts([*DOCUMENTS, "absent"]) == DOCUMENTS
+    assert index.known([*DOCUMENTS, "absent"]) == DOCUMENTS.keys()
 
 
 def test_one_of_k1_and_b_is_refused(index):
@@ -109,6 +110,7 @@ def test_an_index_without_text_or_vectors_says_so(tmp_path):
     index = LuceneIndex(tmp_path / "bare")
     with pytest.raises(LuceneError, match=r"stores no text .* d1\): rebuild it with reranker-kd index"):
         index.texts(["d1"])
+    assert index.known(["d1", "d2"]) == {"d1"}
     with pytest.raises(LuceneError, match="no document vectors"):
         index.search(TOPICS, settings=SearchSettings(rm3=True))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from functools import cache
@@ -158,17 +158,24 @@ class LuceneIndex:
         :raises LuceneError: the index stores no text
         """
         texts: dict[str, str] = {}
+        for docid, document in self._documents(docids, threads):
+            text = text_of_stored_document(document.raw(), document.contents())
+            if text is None:
+                raise LuceneError(
+                    f"{self.name}: stores no text of its documents (first asked: {docid}): rebuild it with "
+                    "reranker-kd index, which stores it, or give the texts by --collection"
+                )
+            texts[docid] = text
+        return texts
+
+    def known(self, docids: Collection[str], *, threads: int = 1) -> set[str]:
+        """Return those docids that the index has, whether or not it stores their texts."""
+        return {docid for docid, _ in self._documents(docids, threads)}
+
+    def _documents(self, docids: Collection[str], threads: int) -> Iterator[tuple[str, Any]]:
         remaining = iter(docids)
         while batch := list(islice(remaining, _DOCUMENTS_A_CALL)):
-            for docid, document in self._searcher.batch_doc(batch, threads).items():
-                text = text_of_stored_document(document.raw(), document.contents())
-                if text is None:
-                    raise LuceneError(
-                        f"{self.name}: stores no text of its documents (first asked: {docid}): rebuild it with "
-                        "reranker-kd index, which stores it, or give the texts by --collection"
-                    )
-                texts[docid] = text
-        return texts
+            yield from self._searcher.batch_doc(batch, threads).items()
 
     def close(self) -> None:
         """Close the index's files."""
