@@ -137,6 +137,20 @@ def test_queries_by_keys_and_in_the_address(page):
     assert _opened(page) == shown[3], "the last stays"
 
 
+def test_letters_can_be_switched_off(page):
+    opened = _opened(page)
+    letters = page.get_by_label("Keys")
+    letters.uncheck()
+    page.keyboard.press("j")
+    page.keyboard.press("/")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("() => document.activeElement.closest('.column')")
+    assert _opened(page) == opened
+    letters.check()
+    page.keyboard.press("j")
+    page.wait_for_function("qid => current.qid !== qid", arg=opened)
+
+
 def test_runs_by_keys(page):
     focused = "document.activeElement.getAttribute('aria-label')"
     names = []

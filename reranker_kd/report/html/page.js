@@ -260,7 +260,10 @@ const keys = {
 
 document.addEventListener("keydown", (event) => {
   const act = keys[event.key];
-  if (!act || event.ctrlKey || event.altKey || event.metaKey || event.target.closest("input, select, .scrolling")) return;
+  if (!act || event.ctrlKey || event.altKey || event.metaKey) return;
+  if (event.target.closest("input:not([type=checkbox]), select, .scrolling")) return;
+  // Who speaks to the machine may say a letter without meaning a key (WCAG 2.2, 2.1.4).
+  if (event.key.length === 1 && !byId("letters").checked) return;
   event.preventDefault();
   act();
 });
