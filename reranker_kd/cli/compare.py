@@ -16,8 +16,9 @@ from reranker_kd.errors import InputError
 from reranker_kd.evaluate.comparison import CORRECTIONS, DEFAULT_MEASURES
 
 if TYPE_CHECKING:
-    from reranker_kd.evaluate.compare import MeasuredRun, Settings
+    from reranker_kd.evaluate.compare import Settings
     from reranker_kd.evaluate.comparison import Comparison, Cost
+    from reranker_kd.evaluate.measured_run import MeasuredRun
 
 # Arrow and numpy leave other threads running.
 _READERS = 2
@@ -157,9 +158,9 @@ def compare_files(
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    from reranker_kd.evaluate.compare import ceiling_of, measure_run
     from reranker_kd.evaluate.compare import compare as compare_systems
     from reranker_kd.evaluate.judged_ranks import Judgments
+    from reranker_kd.evaluate.measured_run import ceiling_of, measure_run
     from reranker_kd.evaluate.measures import parse_measures
     from reranker_kd.formats.run_columns import read_run_columns
     from reranker_kd.inputs import load_qrels
@@ -287,12 +288,12 @@ def _size_of_index(provenance: str) -> int | None:
 
 
 def _text(comparison: Comparison, output_format: str, *, per_query: bool, styled: bool) -> str:
-    from reranker_kd.report import comparison_tables
+    from reranker_kd.report import comparison_data, comparison_tables
 
     if output_format == "json":
-        return comparison_tables.comparison_json(comparison, per_query=per_query)
+        return comparison_data.comparison_json(comparison, per_query=per_query)
     if output_format == "csv":
-        return comparison_tables.comparison_csv(comparison)
+        return comparison_data.comparison_csv(comparison)
     if output_format == "latex":
         return comparison_tables.comparison_latex(comparison)
     if output_format == "markdown":

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reranker_kd.evaluate.agreement import kendall_tau, rank_biased_overlap, top_overlap
-from reranker_kd.evaluate.compare import measure_run
 from reranker_kd.evaluate.evaluation import evaluate_run
 from reranker_kd.evaluate.judged_ranks import Judgments, by_ranks
+from reranker_kd.evaluate.measured_run import measure_run
 from reranker_kd.evaluate.measures import parse_measures
 from reranker_kd.evaluate.ranking_agreement import mean_told, pairwise_agreement
 from reranker_kd.formats.run_columns import columns_of_run
