@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch.utils.benchmark import Timer
 
+from reranker_kd.inference.precision import computes_in_bfloat16
+
 _FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16", "i8mm")
 _SIDE = {"cpu": 2048, "cuda": 8192}
 _SECONDS = 0.3
@@ -42,11 +44,14 @@ def torch_device(device: str | None) -> torch.device:
 
 
 def matrix_product_rates(device: str | None) -> dict[str, float]:
-    """Return floating-point operations a second of a square matrix product, by precision: the machine's ceiling."""
+    """Return floating-point operations a second of a square matrix product, by precision: the machine's ceiling.
+
+    bfloat16 is left out where the device only emulates it: one such product takes most of a minute.
+    """
     place = torch_device(device)
     side = _SIDE.get(place.type, 2048)
     rates = {}
-    for dtype in (torch.float32, torch.bfloat16):
+    for dtype in (torch.float32, *([torch.bfloat16] if computes_in_bfloat16(place) else [])):
         matrix = torch.full((side, side), 0.5, dtype=dtype, device=place)
         timer = Timer("matrix @ matrix", globals={"matrix": matrix}, num_threads=torch.get_num_threads())
         rates[str(dtype).removeprefix("torch.")] = 2 * side**3 / timer.blocked_autorange(min_run_time=_SECONDS).median

@@ -31,15 +31,16 @@ def resolve_precision(asked: str, device: torch.device) -> torch.dtype:
     import torch
 
     check_precision(asked)
-    if asked == "bfloat16" or (asked == "auto" and _computes_in_bfloat16(device)):
+    if asked == "bfloat16" or (asked == "auto" and computes_in_bfloat16(device)):
         return torch.bfloat16
     return torch.float32
 
 
-def _computes_in_bfloat16(device: torch.device) -> bool:
+def computes_in_bfloat16(device: torch.device) -> bool:
+    """Return whether a device has instructions for bfloat16; elsewhere torch emulates it, hundreds of times slower."""
     import torch
 
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    # AVX-512 BF16 or AMX, through oneDNN: on other processors bfloat16 is emulated and slower than float32.
+    # AVX-512 BF16 or AMX, through oneDNN.
     return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
