@@ -27,7 +27,7 @@ def test_systems_take_turns_and_live_through_the_rounds(workplace, capsys):
     document = json.loads(captured.out)
     assert (document["queries"], document["pairs"], document["baseline"]) == (2, 6, "overlap")
     assert document["settings"]["max_length"] == 256
-    assert set(document["machine"]["matrix_product_flops"]) == {"float32", "bfloat16"}
+    assert {"float32"} <= set(document["machine"]["matrix_product_flops"]) <= {"float32", "bfloat16"}
     first, second = document["models"]
     assert (first["model"], first["backend"], first["precision"]) == ("overlap", "words", "exact")
     assert first["ratio"] == first["query_ratio"] == 1
