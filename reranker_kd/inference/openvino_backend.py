@@ -117,8 +117,8 @@ def quantised(model: openvino.Model, examples: list[Arrays]) -> openvino.Model:
                 model_type=nncf.ModelType.TRANSFORMER,
                 preset=nncf.QuantizationPreset.MIXED,
                 ignored_scope=nncf.IgnoredScope(names=attention, validate=False),
-                # Weights within 7 bits: processors without VNNI add up products in 16 bits, which would overflow, and an
-                # export may be opened on another machine than it was made on.
+                # Weights within 7 bits: processors without VNNI add up products in 16 bits, which would overflow, and
+                # an export may be opened on another machine than it was made on.
                 advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
             )
     finally:
