@@ -12,7 +12,7 @@ from typing import Any
 from reranker_kd.benchmark.machine import describe_machine
 from reranker_kd.benchmark.network_cost import NetworkCost, network_cost
 from reranker_kd.benchmark.rounds import Outcome, Rounds, Workload, run_rounds
-from reranker_kd.benchmark.systems import System
+from reranker_kd.benchmark.systems import System, same_weights
 from reranker_kd.errors import CandidateError, InputError, ModelError
 from reranker_kd.evaluate.evaluation import evaluate_run
 from reranker_kd.evaluate.latency import Benchmark, SystemResult, Timings, query_ratio, ratio, score_gap, speed_of
@@ -134,7 +134,7 @@ def _result(
         result,
         ratio=ratio(timings, reference.timings),
         query_ratio=query_ratio(timings, reference.timings),
-        score_gap=_gap(outcome, reference) if system.model == baseline.model and system != baseline else None,
+        score_gap=_gap(outcome, reference) if system != baseline and same_weights(system, baseline) else None,
     )
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from reranker_kd.benchmark import peers
 from reranker_kd.errors import InputError
-from reranker_kd.models.folder import kind_of
+from reranker_kd.models.exported import read_export
+from reranker_kd.models.folder import content_hash, kind_of
 from reranker_kd.models.registry import local_folder
 
 
@@ -68,7 +69,7 @@ def systems_of(
 ) -> tuple[System, ...]:
     """Return each model on each backend, then each cross-encoder in each peer.
 
-    :param backends: ``NAME`` or ``NAME:PRECISION``; none for the default
+    :param backends: ``NAME`` or ``NAME:PRECISION``; none for the default. An exported model has its own alone
     :param precision: for backends that name none
     :param pythons: the Python of a peer by its name; under the empty name that of all others
     :raises InputError: two systems of one name, an unknown peer, or peers without a model that they can run
@@ -77,7 +78,9 @@ def systems_of(
         System(model, backend or None, given or precision)
         for model in models
         for backend, _, given in (asked.partition(":") for asked in backends or ("",))
+        if not _is_export(model)
     ]
+    systems += [System(model) for model in models if _is_export(model)]
     if unknown := [name for name in peer_names if name not in peers.PEERS]:
         raise InputError(f"unknown peer {unknown[0]!r}; known: {', '.join(peers.PEERS)}")
     shared = [model for model in models if _runs_elsewhere(model)] if peer_names else []
@@ -110,6 +113,24 @@ def baseline_of(systems: Sequence[System], asked: str | None) -> System:
     raise InputError(
         f"baseline {asked!r} stands for {'several systems' if matching else 'no system'}: name one of {known}"
     )
+
+
+def same_weights(one: System, other: System) -> bool:
+    """Tell whether two systems run one model, as it is or exported."""
+    return one.model == other.model or _weights(one) == _weights(other)
+
+
+def _weights(system: System) -> str:
+    folder = system.folder
+    if folder is None:
+        return system.model
+    export = read_export(folder)
+    return content_hash(folder) if export is None else export.source["sha256"]
+
+
+def _is_export(model: str) -> bool:
+    folder = local_folder(model)
+    return folder is not None and read_export(folder) is not None
 
 
 def _runs_elsewhere(model: str) -> bool:

@@ -7,8 +7,9 @@ import sys
 import pytest
 from make_tiny_twins import make_tiny_twin
 
-from reranker_kd.benchmark.systems import System, baseline_of, systems_of
+from reranker_kd.benchmark.systems import System, baseline_of, same_weights, systems_of
 from reranker_kd.errors import InputError
+from reranker_kd.export.exporting import ExportSettings, export_model
 
 
 def test_every_model_on_every_backend_then_cross_encoders_in_every_peer(cross_encoder_folder, tmp_path):
@@ -30,6 +31,17 @@ def test_every_model_on_every_backend_then_cross_encoders_in_every_peer(cross_en
         f"{name}/rerankers",
     ]
     assert [system.command[0] for system in systems[-3:]] == [sys.executable, "/any/python", "/its/python"]
+
+
+def test_an_export_runs_as_it_was_exported_and_has_the_weights_of_its_source(cross_encoder_folder, tmp_path):
+    pytest.importorskip("openvino")
+    pairs = [("heat flow", "heat over a plate"), ("a dog", "by the river")]
+    export_model(cross_encoder_folder, tmp_path / "fast", ExportSettings(), pairs, "here")
+    *source, fast = systems_of([str(tmp_path / "fast"), str(cross_encoder_folder)], backends=["torch", "openvino"])
+    assert [system.runner for system in source] == ["torch", "openvino"]
+    assert (fast.name, fast.backend, fast.precision) == ("fast", None, None)
+    assert all(same_weights(system, fast) for system in source)
+    assert not same_weights(System(str(make_tiny_twin(tmp_path / "twin"))), fast)
 
 
 def test_without_a_word_a_model_runs_as_it_does_by_default():
