@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from reranker_kd.cli.options import quiet_option, topics_options
+from reranker_kd.cli.options import full_precision, quiet_option, topics_options
 
 
 @click.command()
@@ -101,8 +101,8 @@ def benchmark(
 
     systems = systems_of(
         models,
-        backends=options["backends"],
-        precision=options["precision"],
+        backends=[_in_full(backend) for backend in options["backends"]],
+        precision=options["precision"] and full_precision(options["precision"]),
         peer_names=options["peer_names"],
         pythons=_pythons(options["peer_pythons"]),
     )
@@ -133,6 +133,11 @@ def benchmark(
         click.echo(table_text(benchmark_table(result), styled=sys.stdout.isatty()))
     if failed := failures(result):
         raise ModelError(f"{len(failed)} of {len(systems)} systems did not run: {'; '.join(failed)}")
+
+
+def _in_full(backend: str) -> str:
+    name, colon, precision = backend.partition(":")
+    return name + colon + full_precision(precision)
 
 
 def _pythons(given: tuple[str, ...]) -> dict[str, str]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from reranker_kd.cli.options import PrecisionChoice
+
 
 @click.command()
 @click.option("--model", required=True, metavar="NAME", help="Model: a folder, a name of reranker-kd models, a hub id.")
@@ -14,15 +16,16 @@ import click
 @click.option(
     "--format",
     "output_format",
-    type=click.Choice(["openvino", "onnx"]),
+    type=click.Choice(["openvino", "onnx", "torch"]),
     default="openvino",
     show_default=True,
-    help="Which backend opens it.",
+    help="Which backend opens it; torch: a folder like the model's own, its weights in another precision.",
 )
 @click.option(
     "--precision",
-    type=click.Choice(["float32", "bfloat16", "int8"]),
-    help="In which the networks run.  [default: bfloat16; of onnx: float32]",
+    type=PrecisionChoice(["float32", "bfloat16", "int8"]),
+    help="In which the networks run; of torch, in which the weights are kept.  [default: bfloat16; of onnx and torch: "
+    "float32]",
 )
 @click.option("--max-length", type=int, help="Tokens of an input in calibration and test.  [default: the model's]")
 @click.option("--calibration", metavar="RUN", help="Candidates to calibrate int8 on, and to test on.")
@@ -39,8 +42,9 @@ import click
 def export(model: str, output: str, output_format: Any, precision: Any, **options: Any) -> None:
     """Export a model to a folder that loads at once and is named like any model: --model DIR.
 
-    Its scores are tested against the model's in float32, and against themselves in other batches; export.json says how
-    far they differ. Without --calibration, the pairs are sample queries and docstrings that every installation has.
+    Its scores are tested against the model's in float32, and against themselves in other batches; export.json, which
+    exports for torch do not have, keeps how far they differ. Without --calibration, the pairs are sample queries and
+    docstrings that every installation has.
     """
     run = options["calibration"]
     texts = [options["collection"], options["index"]]
@@ -52,19 +56,19 @@ def export(model: str, output: str, output_format: Any, precision: Any, **option
     from reranker_kd.export.exporting import ExportSettings, export_model
     from reranker_kd.export.sample_pairs import builtin_pairs, pairs_of_run
     from reranker_kd.formats.runs import read_run
+    from reranker_kd.models.folder import kind_of
 
-    precision = precision or ("float32" if output_format == "onnx" else "bfloat16")
+    precision = precision or ("bfloat16" if output_format == "openvino" else "float32")
     settings = ExportSettings(output_format, precision, options["max_length"])
     if run is None:
         pairs = builtin_pairs(options["pairs"])
     else:
         texts_in = (options["collection"], options["index"])
         pairs = pairs_of_run(read_run(run), options["topics"], *texts_in, options["pairs"])
-    made = export_model(model, Path(output), settings, pairs, run or "sample queries and docstrings")
-    figures = made.self_test or {}
+    figures = export_model(model, Path(output), settings, pairs, run or "sample queries and docstrings")
     click.echo(
-        f"wrote {output}: {made.kind} as {made.format} in {made.precision}; on {figures['pairs']} pairs, scores differ "
-        f"from float32 by at most {figures['largest_difference']:.2%} of their spread, and by "
+        f"wrote {output}: {kind_of(Path(output))} as {output_format} in {precision}; on {figures['pairs']} pairs, "
+        f"scores differ from float32 by at most {figures['largest_difference']:.2%} of their spread, and by "
         f"{figures['batch_drift']:.2%} between batches of 1 and 64",
         err=True,
     )

@@ -18,6 +18,19 @@ DEFAULT_BI_ENCODER = "twin"
 """Bundled students, which need no network."""
 
 
+class PrecisionChoice(click.Choice[str]):
+    """A choice of precisions that also takes the short names ``fp32`` and ``bf16``."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the precision's full name."""
+        return super().convert(full_precision(value), param, ctx)
+
+
+def full_precision(name: str) -> str:
+    """Return a precision's full name; what is no short name stays as it is."""
+    return {"fp32": "float32", "bf16": "bfloat16"}.get(name, name)
+
+
 def _together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
     return lambda command: reduce(lambda wrapped, option: option(wrapped), reversed(options), command)
 
@@ -77,7 +90,7 @@ model_options = _together(
     click.option("--device", help="torch device, such as cpu or cuda:1.  [default: a GPU where there is one]"),
     click.option(
         "--precision",
-        type=click.Choice(["float32", "bfloat16", "int8", "auto"]),
+        type=PrecisionChoice(["float32", "bfloat16", "int8", "auto"]),
         help="Precision of the network; auto takes bfloat16 where the device computes in it, int8 is for exported "
         "models.  [default: float32, or the exported model's; of encode and serve: auto]",
     ),

@@ -1,16 +1,21 @@
-"""Writing an exported model: networks, tokenizer, model card, ``export.json``; whole and tested, or not at all."""
+"""Writing an exported model: networks, tokenizer, model card, ``export.json``; whole and tested, or not at all.
+
+For torch there is no network to compile: the folder is a model's like any other, without ``export.json``.
+"""
 
 from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from reranker_kd.errors import InputError, ModelError, OutputError
 from reranker_kd.export.self_test import self_test
+from reranker_kd.export.torch_folder import write_torch_folder
 from reranker_kd.inference.backend import check_installed
 from reranker_kd.inference.batching import Arrays, padded
 from reranker_kd.inference.pair_tokenizer import TokenSequence
@@ -20,18 +25,20 @@ from reranker_kd.models.registry import model_folder
 from reranker_kd.rerank.base import Pair
 from reranker_kd.rerank.registry import load_reranker
 
-Format = Literal["openvino", "onnx"]
+Format = Literal["openvino", "onnx", "torch"]
 Precision = Literal["float32", "bfloat16", "int8"]
 
 _SUFFIX = {"openvino": ".xml", "onnx": ".onnx"}
+_PACKAGES: dict[str, tuple[str, ...]] = {"openvino": ("openvino",), "onnx": ("onnx", "onnxruntime"), "torch": ()}
 
 
 @dataclass(frozen=True, slots=True)
 class ExportSettings:
     """What to make of a model.
 
-    :param format: ``openvino`` or ``onnx``
-    :param precision: ``float32``, ``bfloat16`` or ``int8``; ``onnx`` is float32 only
+    :param format: ``openvino``, ``onnx`` or ``torch``
+    :param precision: ``float32``, ``bfloat16`` or ``int8``; ``onnx`` is float32 only. Of ``torch`` it is that of the
+        weights on disk; what they compute in is asked for when they are loaded
     :param max_length: tokens of an input at most in what is calibrated and tested; None takes the model's own
     :raises InputError: a precision that the format does not have
     """
@@ -47,13 +54,14 @@ class ExportSettings:
 
 def export_model(
     name: str | Path, output: Path, settings: ExportSettings, pairs: Sequence[Pair], pairs_from: str
-) -> Export:
-    """Write a model into a folder that :func:`reranker_kd.load_reranker` opens on its backend.
+) -> dict[str, Any]:
+    """Write a model into a folder that :func:`reranker_kd.load_reranker` opens, on its backend where it has one.
 
     :param name: as ``load_reranker`` takes it
-    :param output: a folder that is new, empty, or an earlier export, which is replaced
+    :param output: a folder that is new, empty, or an earlier export with ``export.json``, which is replaced
     :param pairs: every other one is calibrated on (int8), the rest tested on: what ranges were fitted to flatters them
     :param pairs_from: where they come from, for ``export.json``
+    :return: the figures of the self-test
     :raises ModelError: a model that cannot be exported, a package that is missing, or scores too far from the source's
     :raises OutputError: the output is in use for something else
     """
@@ -62,19 +70,29 @@ def export_model(
         raise ModelError(f"{name}: is an exported model already: name the model that it was made from")
     if output.exists() and not (output / EXPORT_FILE).is_file() and (output.is_file() or any(output.iterdir())):
         raise OutputError(f"{output}: holds something else than an exported model: name a new folder")
-    check_installed(*(("openvino",) if settings.format == "openvino" else ("onnx", "onnxruntime")))
-    if settings.precision == "int8":
+    check_installed(*_PACKAGES[settings.format])
+    if settings.precision == "int8" and settings.format == "openvino":
         check_installed("nncf")
     lengths: dict[str, Any] = {"max_length": settings.max_length} if settings.max_length else {}
     source = load_reranker(name, **lengths)
     calibrated_on, tested_on = pairs[::2], pairs[1::2]
+    with _whole(output) as temporary:
+        if settings.format == "torch":
+            write_torch_folder(folder, temporary, settings.precision)
+            return self_test(source.score_pairs(tested_on), temporary, tested_on, settings.precision, **lengths)
+        export = _write(name, folder, source, temporary, settings, calibrated_on, pairs_from)
+        figures = self_test(source.score_pairs(tested_on), temporary, tested_on, settings.precision, **lengths)
+        _save_record(export.model_copy(update={"self_test": figures}), temporary)
+        return figures
+
+
+@contextmanager
+def _whole(output: Path) -> Iterator[Path]:
+    """Yield a folder that takes the place of ``output`` when all went well, and else leaves no trace."""
     temporary = output.with_name(f".{output.name}.{secrets.token_hex(4)}.part")
     try:
         temporary.mkdir(parents=True)
-        export = _write(name, folder, source, temporary, settings, calibrated_on, pairs_from)
-        figures = self_test(source.score_pairs(tested_on), temporary, tested_on, settings.precision, **lengths)
-        export = export.model_copy(update={"self_test": figures})
-        _save_record(export, temporary)
+        yield temporary
         if output.exists():
             shutil.rmtree(output)
         temporary.replace(output)
@@ -82,7 +100,6 @@ def export_model(
         raise OutputError(f"{output}: cannot write: {error.strerror or error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return export
 
 
 def _write(
@@ -116,7 +133,7 @@ def _write(
     pad_id = model.tokenizer.pad_token_id
     export = Export(
         kind=kind_of(folder),
-        format=settings.format,
+        format=cast(Literal["openvino", "onnx"], settings.format),
         precision=settings.precision,
         networks=networks,
         limit=model.limit,

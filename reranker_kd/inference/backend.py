@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from reranker_kd.errors import InputError, ModelError
 from reranker_kd.inference.batching import Arrays
-from reranker_kd.inference.precision import check_precision
+from reranker_kd.inference.precision import check_precision, computes_in_bfloat16
 from reranker_kd.types import FloatArray
 
 if TYPE_CHECKING:
@@ -45,18 +46,17 @@ class Backend(Protocol):
 
 
 def make_backend(
-    network: ScoringNetwork, *, with_types: bool, backend: str, precision: str, device: str | None, fastest: str
+    network: ScoringNetwork, *, with_types: bool, backend: str, precision: str, device: str | None
 ) -> Backend:
     """Return a backend that runs a torch network.
 
     :param network: called with ``input_ids``, ``attention_mask`` and, where ``with_types``, ``token_type_ids``,
         each (n, tokens); returns float (n, d); altered where the precision is lower than float32
-    :param backend: a name out of :data:`BACKENDS`; ``auto`` takes ``fastest`` on a CPU where it is installed, else
-        torch
+    :param backend: a name out of :data:`BACKENDS`; ``auto`` takes the first of :func:`by_speed` that takes the network
     :param precision: a name out of :data:`reranker_kd.inference.precision.PRECISIONS`
     :param device: a torch device; None takes a CUDA GPU where there is one, else the CPU
     :raises InputError: an unknown backend or precision, or a device that the backend does not run on
-    :raises ModelError: a backend that is not installed
+    :raises ModelError: a backend that is not installed, or does not take the network
     """
     if backend not in BACKENDS:
         raise InputError(f"unknown backend {backend!r}; known: {', '.join(BACKENDS)}")
@@ -65,7 +65,13 @@ def make_backend(
 
     place = torch_device(device)
     if backend == "auto":
-        backend = fastest if place.type == "cpu" and find_spec(fastest) is not None else "torch"
+        for name in by_speed(place, precision):
+            try:
+                return make_backend(network, with_types=with_types, backend=name, precision=precision, device=device)
+            except ModelError:
+                # A network with operations that it does not know.
+                continue
+        backend = "torch"
     if backend == "torch":
         return TorchBackend(network, device=place, precision=precision)
     if device is None:
@@ -81,6 +87,25 @@ def make_backend(
     from reranker_kd.inference.onnx_backend import OnnxBackend, onnx_bytes
 
     return OnnxBackend(onnx_bytes(network, with_types=with_types), precision)
+
+
+def by_speed(device: torch.device, precision: str) -> list[str]:
+    """Return the installed backends that are faster than torch, the fastest first; on a GPU none is.
+
+    Where a processor computes in bfloat16, OpenVINO makes the most of it; where it does not (AVX2 alone), ONNX Runtime
+    is the faster one (docs/speed.md).
+    """
+    if device.type != "cpu":
+        return []
+    has_half = computes_in_bfloat16(device)
+    faster = ["openvino"] if has_half or precision == "bfloat16" else ["onnxruntime", "openvino"]
+    needs = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime", "onnx")}
+    return [name for name in faster if all(find_spec(package) for package in needs[name])]
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def load_backend(path: Path, *, precision: str) -> Backend:

@@ -30,20 +30,14 @@ class EngineSettings:
     backend: str | None = None
 
 
-def engine_of_network(
-    network: ScoringNetwork, tokenizer: PairTokenizer, asked: EngineSettings, fastest: str = "openvino"
-) -> Engine:
-    """Return an engine that runs a torch network, by default by torch in float32.
-
-    :param fastest: the backend that ``auto`` takes on a CPU
-    """
+def engine_of_network(network: ScoringNetwork, tokenizer: PairTokenizer, asked: EngineSettings) -> Engine:
+    """Return an engine that runs a torch network, by default by torch in float32."""
     made = make_backend(
         network,
         with_types=tokenizer.has_types,
         backend=asked.backend or "torch",
         precision=asked.precision or "float32",
         device=asked.device,
-        fastest=fastest,
     )
     return _engine(made, tokenizer, asked)
 

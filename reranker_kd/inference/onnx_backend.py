@@ -1,4 +1,4 @@
-"""Running a network by ONNX Runtime on the CPU."""
+"""Running a network by ONNX Runtime on the CPU, one batch on each core."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import onnxruntime
 
 from reranker_kd.errors import InputError, ModelError
-from reranker_kd.inference.backend import ScoringNetwork
+from reranker_kd.inference.backend import ScoringNetwork, cores
 from reranker_kd.inference.batching import Arrays
 from reranker_kd.types import FloatArray
 
@@ -16,7 +16,7 @@ _OPSET = 17
 
 
 class OnnxBackend:
-    """Runs an ONNX model, all cores on one batch.
+    """Runs an ONNX model.
 
     :param model: the model's bytes, or the path of its file
     :param precision: ``float32`` or ``auto``, which is float32: ONNX Runtime computes in no half precision on CPUs
@@ -27,8 +27,7 @@ class OnnxBackend:
     name = "onnxruntime"
     precision = "float32"
     device = "cpu"
-    workers = 1
-    batch_tokens = 2048
+    batch_tokens = 1024
     length_step = 1
 
     def __init__(self, model: bytes | Path, precision: str) -> None:
@@ -37,6 +36,9 @@ class OnnxBackend:
         options = onnxruntime.SessionOptions()
         # Errors are raised; warnings of initialisers it drops are of no use.
         options.log_severity_level = 3
+        # A core a batch is up to a quarter faster than all cores on one, and no thread waits in a loop.
+        options.intra_op_num_threads = 1
+        self.workers = cores()
         try:
             self._session = onnxruntime.InferenceSession(
                 str(model) if isinstance(model, Path) else model, options, providers=["CPUExecutionProvider"]
@@ -46,7 +48,7 @@ class OnnxBackend:
             raise RuntimeError(str(error)) from error
 
     def run(self, arrays: Arrays) -> FloatArray:
-        """Return the network's rows, float32 (n, d)."""
+        """Return the network's rows, float32 (n, d); any number of threads may call it."""
         return self._session.run(None, arrays)[0]
 
 

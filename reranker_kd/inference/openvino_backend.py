@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 from contextlib import redirect_stdout
 from pathlib import Path
 from queue import SimpleQueue
@@ -13,7 +12,7 @@ from typing import Any
 import openvino
 
 from reranker_kd.errors import ModelError
-from reranker_kd.inference.backend import ScoringNetwork
+from reranker_kd.inference.backend import ScoringNetwork, cores
 from reranker_kd.inference.batching import Arrays
 from reranker_kd.types import FloatArray
 
@@ -46,7 +45,7 @@ class OpenVinoBackend:
             self.precision = precision if precision == "int8" else hint
         else:
             self.precision = hint = precision
-        self.workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.workers = cores()
         settings = {
             "INFERENCE_PRECISION_HINT": _TYPE_OF[hint],
             "NUM_STREAMS": str(self.workers),

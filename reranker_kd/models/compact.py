@@ -7,14 +7,12 @@ bundled `cross`, scores within a query would move by 17% of their spread; with 3
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from reranker_kd.errors import ModelError, OutputError
+from reranker_kd.errors import ModelError
 
 WEIGHTS = "model.safetensors"
 COMPACT_WEIGHTS = "model.int8.safetensors"
@@ -68,18 +66,3 @@ def load_weights(folder: Path) -> dict[str, torch.Tensor]:
         return expanded(load_file(path))
     except Exception as error:
         raise ModelError(f"{path}: cannot be loaded: {str(error).splitlines()[0]}: save the model again") from error
-
-
-def compact_folder(source: Path, target: Path) -> None:
-    """Copy a model's folder with compact weights, its report and hidden files left out.
-
-    :raises OutputError: the target exists
-    """
-    if target.exists():
-        raise OutputError(f"{target}: is there already: remove it, or name another folder")
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns("report", ".*"))
-    for path in sorted(target.rglob(WEIGHTS)):
-        with safe_open(path, framework="pt") as stream:
-            weights = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-        save_file(compact(weights), path.with_name(COMPACT_WEIGHTS))
-        path.unlink()

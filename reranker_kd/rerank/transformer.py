@@ -47,9 +47,6 @@ class TransformerReranker(Reranker):
     :raises ModelError: the model cannot be loaded
     """
 
-    fastest_backend = "openvino"
-    """Which backend ``auto`` takes on a CPU, where it is installed."""
-
     def __init__(
         self,
         folder: Path,
@@ -79,7 +76,7 @@ class TransformerReranker(Reranker):
         limit = longest_input(loaded.config, tokenizer)
         self.max_length = checked_length(max_length or loaded.own_length, limit, folder)
         self._tokenizer = self._pair_tokenizer(tokenizer)
-        self._engine = engine_of_network(loaded.network, self._tokenizer, asked, self.fastest_backend)
+        self._engine = engine_of_network(loaded.network, self._tokenizer, asked)
 
     def exportable(self) -> Exportable:
         """Load the network anew, in float32, with what an export says of it."""

@@ -73,12 +73,14 @@ def test_an_export_gives_the_sources_scores_and_settings(model, tmp_path, output
 def test_int8_keeps_its_scores_whatever_the_batch(tmp_path):
     pytest.importorskip("nncf")
     twin = make_tiny_twin(tmp_path / "twin")
-    made = export_model(twin, tmp_path / "int8", ExportSettings("openvino", "int8"), PAIRS, "here")
-    assert made.calibration == {"pairs": len(PAIRS) // 2, "from": "here"}
-    assert made.self_test["pairs"] == len(PAIRS) // 2
-    assert made.self_test["batch_drift"] < 1e-4
-    assert 1e-4 < made.self_test["largest_difference"] < 0.25
-    assert made.self_test["rank_correlation"] > 0.95
+    figures = export_model(twin, tmp_path / "int8", ExportSettings("openvino", "int8"), PAIRS, "here")
+    record = json.loads((tmp_path / "int8" / "export.json").read_text())
+    assert record["calibration"] == {"pairs": len(PAIRS) // 2, "from": "here"}
+    assert record["self_test"] == figures
+    assert figures["pairs"] == len(PAIRS) // 2
+    assert figures["batch_drift"] < 1e-4
+    assert 1e-4 < figures["largest_difference"] < 0.25
+    assert figures["rank_correlation"] > 0.95
     assert load_reranker(tmp_path / "int8").describe()["precision"] == "int8"
     size = {name: (tmp_path / "int8" / name).stat().st_size for name in ("query.xml", "query.bin")}
     assert size["query.bin"] < 0.6 * (twin / "tower" / "model.safetensors").stat().st_size

@@ -75,9 +75,35 @@ def test_what_does_not_read_the_first_token_stays_whole(tmp_path):
     assert not any(isinstance(module, FirstTokenLayer) for module in network.modules())
 
 
-def test_auto_takes_what_is_installed(cross_encoder_folder, monkeypatch):
+@pytest.mark.parametrize(
+    ("has_half", "lacks", "expected"),
+    [
+        (True, (), ["openvino"]),
+        (False, (), ["onnxruntime", "openvino"]),
+        (False, ("onnx",), ["openvino"]),
+        (True, ("openvino",), []),
+    ],
+)
+def test_which_backend_is_fastest_depends_on_the_processor(monkeypatch, has_half, lacks, expected):
+    monkeypatch.setattr(backends, "computes_in_bfloat16", lambda device: has_half)
+    monkeypatch.setattr(backends, "find_spec", lambda name: name not in lacks or None)
+    assert backends.by_speed(torch.device("cpu"), "auto") == expected
+    assert backends.by_speed(torch.device("cuda"), "auto") == []
+
+
+def test_auto_goes_on_to_the_next_where_a_network_is_not_taken(cross_encoder_folder, monkeypatch):
     pytest.importorskip("openvino")
+    pytest.importorskip("onnxruntime")
+
+    def refuses(network, *, with_types):
+        raise ModelError("unknown operation")
+
+    monkeypatch.setattr(backends, "computes_in_bfloat16", lambda device: False)
+    monkeypatch.setattr("reranker_kd.inference.onnx_backend.onnx_bytes", refuses)
     assert load_reranker(cross_encoder_folder, backend="auto").describe()["backend"] == "openvino"
+
+
+def test_auto_takes_what_is_installed(cross_encoder_folder, monkeypatch):
     monkeypatch.setattr(backends, "find_spec", lambda name: None)
     assert load_reranker(cross_encoder_folder, backend="auto").describe()["backend"] == "torch"
     with pytest.raises(ModelError, match="openvino is not installed: pip install openvino"):
