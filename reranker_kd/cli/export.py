@@ -56,7 +56,6 @@ def export(model: str, output: str, output_format: Any, precision: Any, **option
     from reranker_kd.export.exporting import ExportSettings, export_model
     from reranker_kd.export.sample_pairs import builtin_pairs, pairs_of_run
     from reranker_kd.formats.runs import read_run
-    from reranker_kd.models.folder import kind_of
 
     precision = precision or ("bfloat16" if output_format == "openvino" else "float32")
     settings = ExportSettings(output_format, precision, options["max_length"])
@@ -67,7 +66,7 @@ def export(model: str, output: str, output_format: Any, precision: Any, **option
         pairs = pairs_of_run(read_run(run), options["topics"], *texts_in, options["pairs"])
     figures = export_model(model, Path(output), settings, pairs, run or "sample queries and docstrings")
     click.echo(
-        f"wrote {output}: {kind_of(Path(output))} as {output_format} in {precision}; on {figures['pairs']} pairs, "
+        f"wrote {output}: {model} as {output_format} in {precision}; on {figures['pairs']} pairs, "
         f"scores differ from float32 by at most {figures['largest_difference']:.2%} of their spread, and by "
         f"{figures['batch_drift']:.2%} between batches of 1 and 64",
         err=True,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,3 +32,12 @@ def test_the_table_has_what_was_measured(row, column):
     measured = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
     figures = {run["run"]: run["measures"]["nDCG@10"] for run in measured["runs"]}
     assert cells[column] == f"{figures[name]:.4f}"
+
+
+@pytest.mark.parametrize("name", ["equal-weights", "student-ratios"])
+def test_the_benchmarks_tables_are_those_of_their_json(name):
+    folder = PROJECT / "runs" / "benchmarks"
+    command = [sys.executable, str(folder / "make_table.py"), str(folder / f"{name}.json")]
+    table = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert table.count("\n") > 8
+    assert table in (folder / "README.md").read_text(encoding="utf-8")
