@@ -38,6 +38,8 @@ class OnnxBackend:
         options.log_severity_level = 3
         # A core a batch is up to a quarter faster than all cores on one, and no thread waits in a loop.
         options.intra_op_num_threads = 1
+        # A plan of the memory for every shape that was ever seen would pile up, and gains nothing.
+        options.enable_mem_pattern = False
         self.workers = cores()
         try:
             self._session = onnxruntime.InferenceSession(
