@@ -13,6 +13,7 @@ from reranker_kd.errors import ModelError
 from reranker_kd.models.compact import COMPACT_WEIGHTS, WEIGHTS, compact, load_weights
 from reranker_kd.models.folder import read_json
 
+_NAMES = (WEIGHTS, COMPACT_WEIGHTS)
 _TYPE_KEYS = ("dtype", "torch_dtype")
 """What transformers calls the data type in ``config.json``, now and formerly."""
 
@@ -24,17 +25,17 @@ def write_torch_folder(source: Path, target: Path, precision: str) -> None:
     :param precision: ``float32``, ``bfloat16``, or ``int8`` with scales (see :mod:`reranker_kd.models.compact`)
     :raises ModelError: weights that lie in several files
     """
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns("report", ".*"), dirs_exist_ok=True)
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("report", ".*", *_NAMES), dirs_exist_ok=True)
     if shards := sorted(target.rglob("*.safetensors.index.json")):
         raise ModelError(
             f"{source}: its weights lie in several files ({shards[0].name}): save it by save_pretrained with a larger "
             "max_shard_size"
         )
-    folders = {path.parent for name in (WEIGHTS, COMPACT_WEIGHTS) for path in target.rglob(name)}
-    for folder in sorted(folders):
-        weights = load_weights(folder)
-        for name in (WEIGHTS, COMPACT_WEIGHTS):
-            (folder / name).unlink(missing_ok=True)
+    for folder in (target, *sorted(path for path in target.rglob("*") if path.is_dir())):
+        original = source / folder.relative_to(target)
+        if not any((original / name).is_file() for name in _NAMES):
+            continue
+        weights = load_weights(original)
         if precision == "int8":
             save_file(compact(weights), folder / COMPACT_WEIGHTS)
         else:
