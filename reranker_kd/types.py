@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,9 @@ Qrels = dict[str, dict[str, int]]
 
 Run = dict[str, dict[str, float]]
 """Retrieved documents: qid -> docid -> score, documents in ranked order (see :func:`rank_order`)."""
+
+TextSource = Callable[[Collection[str]], Mapping[str, str]]
+"""From docids to their texts; documents that it lacks are absent."""
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -14,9 +14,9 @@ from reranker_kd.benchmark.machine import matrix_product_rates
 from reranker_kd.benchmark.network_cost import folder_bytes
 from reranker_kd.benchmark.peers import PEERS
 from reranker_kd.benchmark.process import MissingPackageError, SystemProcess
+from reranker_kd.benchmark.results import Timings
 from reranker_kd.benchmark.systems import System
 from reranker_kd.errors import ModelError
-from reranker_kd.evaluate.latency import Timings
 
 _WARM_PAIRS = 512
 """Pairs scored before anything is timed: enough to meet the lengths that there are."""

@@ -11,11 +11,11 @@ from typing import Any
 
 from reranker_kd.benchmark.machine import describe_machine
 from reranker_kd.benchmark.network_cost import NetworkCost, network_cost
+from reranker_kd.benchmark.results import Benchmark, SystemResult, Timings, query_ratio, ratio, score_gap, speed_of
 from reranker_kd.benchmark.rounds import Outcome, Rounds, Workload, run_rounds
 from reranker_kd.benchmark.systems import System, same_weights
 from reranker_kd.errors import CandidateError, InputError, ModelError
 from reranker_kd.evaluate.evaluation import evaluate_run
-from reranker_kd.evaluate.latency import Benchmark, SystemResult, Timings, query_ratio, ratio, score_gap, speed_of
 from reranker_kd.evaluate.measures import parse_measures
 from reranker_kd.types import Qrels, Run, Topics, in_rank_order
 

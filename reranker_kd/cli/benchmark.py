@@ -93,11 +93,11 @@ def benchmark(
 
     from reranker_kd.benchmark.side_by_side import benchmark as run_benchmark
     from reranker_kd.benchmark.systems import baseline_of, systems_of
+    from reranker_kd.benchmark.table import benchmark_json, benchmark_table, failures, heading
     from reranker_kd.errors import ModelError
+    from reranker_kd.evaluate.tables import table_text
     from reranker_kd.formats.files import atomic_writer
-    from reranker_kd.inputs import load_qrels
-    from reranker_kd.report.benchmark_table import benchmark_json, benchmark_table, failures, heading
-    from reranker_kd.report.tables import table_text
+    from reranker_kd.retrieve.named_inputs import load_qrels
 
     systems = systems_of(
         models,
@@ -156,8 +156,8 @@ def _workload(
 ) -> Any:
     from reranker_kd.benchmark.side_by_side import workload_of
     from reranker_kd.formats.runs import read_run
-    from reranker_kd.inputs import faults_named_in, load_topics, texts_of_collection, texts_of_index
-    from reranker_kd.rerank.run import docids_within
+    from reranker_kd.rerank.rerank_run import docids_within
+    from reranker_kd.retrieve.named_inputs import faults_named_in, load_topics, texts_of_collection, texts_of_index
 
     queries = load_topics(topics, topics_format)
     with faults_named_in(candidates):

@@ -12,13 +12,13 @@ import click
 
 from reranker_kd.cli.compare_reports import check_report_options, report_options, write_reports
 from reranker_kd.cli.options import qrels_option, relevance_level_option
+from reranker_kd.compare.comparison import CORRECTIONS, DEFAULT_MEASURES
 from reranker_kd.errors import InputError
-from reranker_kd.evaluate.comparison import CORRECTIONS, DEFAULT_MEASURES
 
 if TYPE_CHECKING:
-    from reranker_kd.evaluate.compare import Settings
-    from reranker_kd.evaluate.comparison import Comparison, Cost
-    from reranker_kd.evaluate.measured_run import MeasuredRun
+    from reranker_kd.compare.compare import Settings
+    from reranker_kd.compare.comparison import Comparison, Cost
+    from reranker_kd.compare.measured_run import MeasuredRun
 
 # Arrow and numpy leave other threads running.
 _READERS = 2
@@ -119,7 +119,7 @@ def compare(
     """
     check_report_options(reports)
     systems = _systems(runs, groups, baseline)
-    from reranker_kd.evaluate.compare import Settings
+    from reranker_kd.compare.compare import Settings
     from reranker_kd.formats.files import atomic_writer
 
     settings = Settings(relevance_level, correction, alpha, resamples, seed)
@@ -158,12 +158,12 @@ def compare_files(
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    from reranker_kd.evaluate.compare import compare as compare_systems
-    from reranker_kd.evaluate.judged_ranks import Judgments
-    from reranker_kd.evaluate.measured_run import ceiling_of, measure_run
+    from reranker_kd.compare.compare import compare as compare_systems
+    from reranker_kd.compare.measured_run import ceiling_of, measure_run
+    from reranker_kd.compare.vectorised_measures import Judgments
     from reranker_kd.evaluate.measures import parse_measures
     from reranker_kd.formats.run_columns import read_run_columns
-    from reranker_kd.inputs import load_qrels
+    from reranker_kd.retrieve.named_inputs import load_qrels
 
     measures = parse_measures(names)
     judgments = Judgments(load_qrels(qrels))
@@ -228,7 +228,7 @@ def _paths(systems: Systems) -> list[str]:
 
 def _costs(systems: Systems, cost_files: Sequence[str]) -> tuple[dict[str, Cost], dict[str, str]]:
     """Return the costs and the models of the systems of which something is known."""
-    from reranker_kd.evaluate import cost
+    from reranker_kd.compare import cost
 
     documents = {path: _document(path) for path in cost_files}
     costs: dict[str, Cost] = {}
@@ -288,14 +288,14 @@ def _size_of_index(provenance: str) -> int | None:
 
 
 def _text(comparison: Comparison, output_format: str, *, per_query: bool, styled: bool) -> str:
-    from reranker_kd.report import comparison_data, comparison_tables
+    from reranker_kd.compare import comparison_data, tables
 
     if output_format == "json":
         return comparison_data.comparison_json(comparison, per_query=per_query)
     if output_format == "csv":
         return comparison_data.comparison_csv(comparison)
     if output_format == "latex":
-        return comparison_tables.comparison_latex(comparison)
+        return tables.comparison_latex(comparison)
     if output_format == "markdown":
-        return comparison_tables.comparison_markdown(comparison)
-    return comparison_tables.comparison_text(comparison, styled=styled)
+        return tables.comparison_markdown(comparison)
+    return tables.comparison_text(comparison, styled=styled)

@@ -10,8 +10,8 @@ import click
 from reranker_kd.errors import InputError
 
 if TYPE_CHECKING:
-    from reranker_kd.evaluate.comparison import Comparison
-    from reranker_kd.report.rankings import ComparedRankings
+    from reranker_kd.compare.comparison import Comparison
+    from reranker_kd.compare.rankings import ComparedRankings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -67,12 +67,12 @@ def write_reports(comparison: Comparison, options: Mapping[str, Any]) -> None:
 
 
 def _write_pictures_and_page(comparison: Comparison, options: Mapping[str, Any]) -> None:
+    from reranker_kd.compare.html.page import comparison_page
+    from reranker_kd.compare.html.queries import PageLimits, shown_documents
+    from reranker_kd.compare.labels import short_labels, with_labels
+    from reranker_kd.compare.plot_style import write_pictures
+    from reranker_kd.compare.plots import comparison_pictures
     from reranker_kd.formats.files import atomic_writer
-    from reranker_kd.report.comparison_plots import comparison_pictures
-    from reranker_kd.report.html.page import comparison_page
-    from reranker_kd.report.html.queries import PageLimits, shown_documents
-    from reranker_kd.report.labels import short_labels, with_labels
-    from reranker_kd.report.plot_style import write_pictures
 
     labels = short_labels(comparison)
     labelled = with_labels(comparison, labels)
@@ -110,9 +110,9 @@ def _rankings(
     files: Mapping[str, Sequence[str]],
     options: Mapping[str, Any],
 ) -> ComparedRankings:
+    from reranker_kd.compare.rankings import ComparedRankings
     from reranker_kd.formats.run_columns import read_run_columns
-    from reranker_kd.inputs import load_qrels, load_topics
-    from reranker_kd.report.rankings import ComparedRankings
+    from reranker_kd.retrieve.named_inputs import load_qrels, load_topics
 
     # Of seeds, which all have the same queries, only the first would be asked.
     seeds = {labels[system.name] for system in comparison.systems if system.kind == "seeds"}
@@ -128,7 +128,7 @@ def _rankings(
 
 
 def _texts(docids: Collection[str], options: Mapping[str, Any]) -> Mapping[str, str] | None:
-    from reranker_kd.inputs import texts_of_collection, texts_of_index
+    from reranker_kd.retrieve.named_inputs import texts_of_collection, texts_of_index
 
     if options["collection"]:
         return texts_of_collection(options["collection"], docids)(docids)
@@ -145,9 +145,9 @@ def write_checked_submission(runs: Sequence[str], options: Mapping[str, Any]) ->
     :param options: those of :func:`report_options` that begin with submission, and where topics and docids come from
     :raises InputError: a fault in a run
     """
-    from reranker_kd.inputs import load_topics
-    from reranker_kd.submission.folder import write_submission
-    from reranker_kd.submission.rules import Rules
+    from reranker_kd.experiment.submission import write_submission
+    from reranker_kd.formats.submission_rules import Rules
+    from reranker_kd.retrieve.named_inputs import load_topics
 
     faults = write_submission(
         options["submission"],

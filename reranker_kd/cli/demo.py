@@ -31,9 +31,9 @@ def demo(output: str, models: tuple[str, ...], depth: int, quiet: bool) -> None:
     """
     from pathlib import Path
 
-    from reranker_kd.pipeline import run_recipe
-    from reranker_kd.recipe import Recipe
-    from reranker_kd.report.tables import evaluation_table, table_text
+    from reranker_kd.evaluate.tables import evaluation_table, table_text
+    from reranker_kd.experiment.recipe import Recipe
+    from reranker_kd.experiment.run import run_recipe
     from reranker_kd.resources.sample_collection import SAMPLE_QRELS, SAMPLE_TOPICS, build_sample_collection
 
     folder = Path(output)

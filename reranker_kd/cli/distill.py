@@ -31,8 +31,8 @@ def distill(recipe: str, output: str, changes: tuple[str, ...], cache: str | Non
     The same command goes on where it was stopped. The folder becomes a model that rerank and encode take, with a model
     card and a report beside its weights.
     """
-    from reranker_kd.distill.card import distill_and_report
     from reranker_kd.distill.recipe import read_distill_recipe
+    from reranker_kd.distill.report.card import distill_and_report
 
     report = distill_and_report(
         read_distill_recipe(recipe, changes), Path(output), cache=Path(cache) if cache else None, quiet=quiet

@@ -60,7 +60,7 @@ def encode(collection: str | None, model: str, embeddings: str | None, output: s
 
 
 def _convert(embeddings: str, output: Path, options: dict[str, Any]) -> None:
-    from reranker_kd.report.progress import progress_bar
+    from reranker_kd.progress import progress_bar
     from reranker_kd.retrieve.dense.conversion import convert_embeddings
     from reranker_kd.retrieve.dense.embedding_index import EmbeddingIndex
 
@@ -73,11 +73,11 @@ def _convert(embeddings: str, output: Path, options: dict[str, Any]) -> None:
 
 
 def _encode(collection: str, model: str, output: Path, options: dict[str, Any]) -> None:
+    from reranker_kd.experiment.stages import encoder_keywords
     from reranker_kd.inference.text_encoder import load_encoder
-    from reranker_kd.report.progress import progress_bar
+    from reranker_kd.progress import progress_bar
     from reranker_kd.retrieve.dense import encoding
     from reranker_kd.retrieve.dense.index_types import resolve_index_type
-    from reranker_kd.stages import encoder_keywords
 
     encoder = load_encoder(model, **{"precision": "auto", **encoder_keywords(options)})
     resolve_index_type(options["index_type"], encoder.dimension)

@@ -10,9 +10,9 @@ from reranker_kd.cli.options import qrels_option, relevance_level_option
 from reranker_kd.errors import InputError
 from reranker_kd.evaluate.evaluation import Evaluation, evaluate_run
 from reranker_kd.evaluate.measures import DEFAULT_MEASURES, Measure, parse_measures
+from reranker_kd.evaluate.tables import EvaluatedRun, evaluation_json, evaluation_table, evaluation_tsv, table_text
 from reranker_kd.formats.runs import read_run
-from reranker_kd.inputs import load_qrels
-from reranker_kd.report.tables import EvaluatedRun, evaluation_json, evaluation_table, evaluation_tsv, table_text
+from reranker_kd.retrieve.named_inputs import load_qrels
 from reranker_kd.types import Qrels
 
 

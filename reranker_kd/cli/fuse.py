@@ -41,10 +41,10 @@ def fuse(
     if alpha is not None and (method != "interpolation" or len(runs) != 2 or weights):
         raise click.UsageError("--alpha goes with --method interpolation, two runs and no --weight")
 
+    from reranker_kd.experiment.stages import RunOutput
     from reranker_kd.formats.runs import read_run
     from reranker_kd.provenance import file_record, write_provenance
     from reranker_kd.retrieve.fusion import fuse as fuse_runs
-    from reranker_kd.stages import RunOutput
 
     chosen = [alpha, 1 - alpha] if alpha is not None else (list(weights) or None)
     fused = fuse_runs([read_run(run) for run in runs], method, weights=chosen, rrf_k=rrf_k, depth=depth)

@@ -41,7 +41,7 @@ def index(
     quiet: bool,
 ) -> None:
     """Build a Lucene index from a collection, with positions, document vectors and texts stored."""
-    from reranker_kd.report.progress import progress_bar
+    from reranker_kd.progress import progress_bar
     from reranker_kd.retrieve.indexing import build_index, build_index_with_class
 
     if collection_class:

@@ -14,12 +14,12 @@ import click
 # Group -> the registry that it lists, so that nothing heavy is imported before the command runs.
 _REGISTRIES = {
     "methods": "reranker_kd.distill.methods:METHODS",
-    "losses": "reranker_kd.distill.losses:LOSSES",
-    "layer_losses": "reranker_kd.distill.layer_losses:LAYER_LOSSES",
-    "embedding_losses": "reranker_kd.distill.embedding_losses:EMBEDDING_LOSSES",
+    "losses": "reranker_kd.distill.objectives.losses:LOSSES",
+    "layer_losses": "reranker_kd.distill.objectives.layer_losses:LAYER_LOSSES",
+    "embedding_losses": "reranker_kd.distill.objectives.embedding_losses:EMBEDDING_LOSSES",
     "students": "reranker_kd.distill.students:STUDENTS",
-    "teachers": "reranker_kd.distill.teacher_settings:TEACHERS",
-    "augmentations": "reranker_kd.distill.augmentation:AUGMENTATIONS",
+    "teachers": "reranker_kd.distill.teachers.settings:TEACHERS",
+    "augmentations": "reranker_kd.distill.data.augmentation:AUGMENTATIONS",
     "poolings": "reranker_kd.models.pooling:POOLINGS",
 }
 

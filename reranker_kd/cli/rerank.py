@@ -19,8 +19,7 @@ from reranker_kd.cli.options import (
 
 if TYPE_CHECKING:
     from reranker_kd.rerank.base import Reranker
-    from reranker_kd.rerank.run import TextSource
-    from reranker_kd.types import Run, Topics
+    from reranker_kd.types import Run, TextSource, Topics
 
 
 @click.command()
@@ -124,11 +123,11 @@ def rerank(
         raise click.UsageError("--timings tell the speeds behind --budget-ms: give both")
     outputs = _outputs(output, models)
 
-    from reranker_kd import stages
-    from reranker_kd.inputs import faults_named_in, load_topics
+    from reranker_kd.experiment import stages
     from reranker_kd.rerank.cascade import tag_of
     from reranker_kd.rerank.registry import load_reranker
-    from reranker_kd.rerank.run import pair_count
+    from reranker_kd.rerank.rerank_run import pair_count
+    from reranker_kd.retrieve.named_inputs import faults_named_in, load_topics
 
     queries = load_topics(topics, topics_format)
     with faults_named_in(candidates):
@@ -174,10 +173,10 @@ def _outputs(output: str, models: tuple[str, ...]) -> dict[str, str]:
 def _candidates(
     candidates: str | None, queries: Topics, index: str | None, depth: int, options: dict[str, Any]
 ) -> tuple[Run, dict[str, Any]]:
-    from reranker_kd import stages
+    from reranker_kd.experiment import stages
     from reranker_kd.formats.runs import read_run
     from reranker_kd.provenance import file_record
-    from reranker_kd.rerank.run import check_topics
+    from reranker_kd.rerank.rerank_run import check_topics
 
     if candidates is not None:
         run = read_run(candidates)
@@ -206,7 +205,7 @@ def _doing_less(
     depth: int,
     options: dict[str, Any],
 ) -> tuple[Reranker, int, dict[str, Any]]:
-    from reranker_kd import stages
+    from reranker_kd.experiment import stages
 
     record: dict[str, Any] = {}
     if options["calibrate"] is not None:
@@ -226,9 +225,9 @@ def _texts(
     reranker: Reranker, run: Run, depth: int, index: str | None, collection: str | None, options: dict[str, Any]
 ) -> TextSource:
     from reranker_kd.errors import InputError
-    from reranker_kd.inputs import texts_of_collection, texts_of_index
     from reranker_kd.rerank.cascade import Cascade
-    from reranker_kd.rerank.run import docids_within
+    from reranker_kd.rerank.rerank_run import docids_within
+    from reranker_kd.retrieve.named_inputs import texts_of_collection, texts_of_index
 
     docids = docids_within(run, depth)
     wanted = sorted(reranker.texts_wanted(docids))

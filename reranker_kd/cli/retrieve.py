@@ -34,9 +34,9 @@ from reranker_kd.cli.options import output_options, quiet_option, search_options
 @click.option("--tag", help="Run tag.  [default: the scoring function]")
 def retrieve(index: str, topics: str, topics_format: str | None, output: str, tag: str | None, **options: Any) -> None:
     """Retrieve candidates from a Lucene index by BM25 or its relatives and write a run."""
-    from reranker_kd import stages
-    from reranker_kd.inputs import load_topics
+    from reranker_kd.experiment import stages
     from reranker_kd.retrieve.lucene import LuceneIndex
+    from reranker_kd.retrieve.named_inputs import load_topics
 
     settings = search_settings(options)
     queries = load_topics(topics, topics_format)

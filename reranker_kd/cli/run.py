@@ -21,9 +21,9 @@ def run(recipe: str, output: str | None, changes: tuple[str, ...], submission: s
     """Retrieve, rerank and evaluate as a recipe says, and leave everything in one folder."""
     from pathlib import Path
 
-    from reranker_kd.pipeline import run_recipe
-    from reranker_kd.recipe import read_recipe
-    from reranker_kd.report.tables import evaluation_table, table_text
+    from reranker_kd.evaluate.tables import evaluation_table, table_text
+    from reranker_kd.experiment.recipe import read_recipe
+    from reranker_kd.experiment.run import run_recipe
 
     folder = Path(output) if output else Path(recipe).with_suffix("")
     if folder == Path(recipe):

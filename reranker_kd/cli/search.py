@@ -38,10 +38,10 @@ def search(
     index: str, model: str, topics: str, topics_format: str | None, output: str, tag: str | None, **options: Any
 ) -> None:
     """Search embeddings for the documents nearest to each query and write a run."""
-    from reranker_kd import stages
+    from reranker_kd.experiment import stages
     from reranker_kd.inference.text_encoder import load_encoder
-    from reranker_kd.inputs import load_topics
     from reranker_kd.retrieve.dense.embedding_index import EmbeddingIndex
+    from reranker_kd.retrieve.named_inputs import load_topics
 
     queries = load_topics(topics, topics_format)
     embeddings = EmbeddingIndex(

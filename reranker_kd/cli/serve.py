@@ -104,7 +104,7 @@ def serve(
     if index is not None and collection is not None:
         raise click.UsageError("give the documents by --index or by --collection, one of the two")
     _check_installed()
-    from reranker_kd import stages
+    from reranker_kd.experiment import stages
     from reranker_kd.rerank.registry import load_reranker
     from reranker_kd.serve.app import create_app
     from reranker_kd.serve.documents import IndexedDocuments
@@ -172,7 +172,7 @@ def _opened(index: str | None, collection: str | None, *, quiet: bool) -> Iterat
     if index is None and collection is None:
         yield None
         return
-    from reranker_kd.report.progress import progress_bar
+    from reranker_kd.progress import progress_bar
     from reranker_kd.retrieve.indexing import build_index
     from reranker_kd.retrieve.lucene import LuceneIndex
 

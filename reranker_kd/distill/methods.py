@@ -8,9 +8,9 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from reranker_kd.distill import losses
-from reranker_kd.distill.embedding_losses import EMBEDDING_LOSSES
-from reranker_kd.distill.layer_losses import LAYER_LOSSES
+from reranker_kd.distill.objectives import losses
+from reranker_kd.distill.objectives.embedding_losses import EMBEDDING_LOSSES
+from reranker_kd.distill.objectives.layer_losses import LAYER_LOSSES
 from reranker_kd.errors import InputError
 
 MASKED_LANGUAGE_MODEL = "masked_language_model"

@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from reranker_kd.distill.augmentation import Augment
+from reranker_kd.distill.data.augmentation import Augment
+from reranker_kd.distill.data.mining import Draw
 from reranker_kd.distill.methods import DOMAIN_PRETRAINING, GENERAL, METHODS, Stage
-from reranker_kd.distill.mining import Draw
 from reranker_kd.distill.students import StudentSettings
-from reranker_kd.distill.teacher_settings import AnyTeacher
+from reranker_kd.distill.teachers.settings import AnyTeacher
 from reranker_kd.errors import RecipeError
-from reranker_kd.recipe import beside, first_fault, read_yaml
+from reranker_kd.formats.recipe_file import beside, first_fault, read_yaml
 
 _FILES = ("queries", "collection", "index", "qrels", "topics", "candidates", "folder")
 
@@ -145,7 +145,7 @@ def needs_teacher(stage: Stage) -> bool:
 
 
 def read_distill_recipe(path: str | Path, changes: Sequence[str] = ()) -> DistillRecipe:
-    """Return a checked recipe; variables, changes and paths as in :func:`reranker_kd.recipe.read_recipe`.
+    """Return a checked recipe; variables, changes and paths as in :func:`reranker_kd.experiment.recipe.read_recipe`.
 
     :raises RecipeError: no such file, broken YAML, an unknown key or a wrong value, named by its key
     """

@@ -11,7 +11,6 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from transformers import BertForSequenceClassification, ElectraForSequenceClassification
 
-from reranker_kd.distill.shrinking import TransformerShape, new_transformer, shape_from, shrunk
 from reranker_kd.errors import RecipeError
 from reranker_kd.inference.framed_pairs import FramedPairTokenizer
 from reranker_kd.inference.pair_tokenizer import PairTokenizer
@@ -26,6 +25,7 @@ from reranker_kd.models.loading import load_tokenizer, quiet_transformers
 from reranker_kd.models.pooling import POOLINGS
 from reranker_kd.models.registry import model_folder
 from reranker_kd.models.sentence_encoder import load_token_encoder, read_modules
+from reranker_kd.models.shrinking import TransformerShape, new_transformer, shape_from, shrunk
 from reranker_kd.models.twin import TwinConfig, load_twin, make_twin, save_twin
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, cast
 from reranker_kd.errors import InputError, ModelError, OutputError
 from reranker_kd.export.self_test import self_test
 from reranker_kd.export.torch_folder import write_torch_folder
-from reranker_kd.inference.backend import check_installed
+from reranker_kd.inference.backends.registry import check_installed
 from reranker_kd.inference.batching import Arrays, padded
 from reranker_kd.inference.pair_tokenizer import TokenSequence
 from reranker_kd.models.exported import Export, Exportable, read_export
@@ -157,13 +157,13 @@ def _save_network(
     network: Any, path: Path, settings: ExportSettings, model: Exportable, sequences: Sequence[TokenSequence]
 ) -> None:
     if settings.format == "onnx":
-        from reranker_kd.inference.onnx_backend import onnx_bytes
+        from reranker_kd.inference.backends.onnxruntime import onnx_bytes
 
         path.write_bytes(onnx_bytes(network, with_types=model.with_types))
         return
     import openvino
 
-    from reranker_kd.inference.openvino_backend import openvino_model, quantised
+    from reranker_kd.inference.backends.openvino import openvino_model, quantised
 
     converted = openvino_model(network, with_types=model.with_types)
     if settings.precision == "int8":

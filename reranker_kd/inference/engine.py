@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reranker_kd.errors import ModelError
-from reranker_kd.inference.backend import Backend
+from reranker_kd.inference.backends.registry import Backend
 from reranker_kd.inference.batching import batches_by_tokens, padded, rounded_up
 from reranker_kd.inference.pair_tokenizer import TokenSequence
 from reranker_kd.types import FloatArray

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reranker_kd.errors import InputError
-from reranker_kd.inference.backend import Backend, ScoringNetwork, load_backend, make_backend
+from reranker_kd.inference.backends.registry import Backend, ScoringNetwork, load_backend, make_backend
 from reranker_kd.inference.engine import Engine
 from reranker_kd.inference.pair_tokenizer import PairTokenizer
 from reranker_kd.models.exported import Export
@@ -21,7 +21,7 @@ class EngineSettings:
     :param batch_tokens: tokens of a batch, padding included
     :param device: a torch device
     :param precision: a name out of :data:`reranker_kd.inference.precision.PRECISIONS`
-    :param backend: a name out of :data:`reranker_kd.inference.backend.BACKENDS`
+    :param backend: a name out of :data:`reranker_kd.inference.backends.registry.BACKENDS`
     """
 
     batch_tokens: int | None = None

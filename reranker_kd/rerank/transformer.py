@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from reranker_kd.inference.backend import ScoringNetwork
+from reranker_kd.inference.backends.registry import ScoringNetwork
 from reranker_kd.inference.loading import EngineSettings, describe_engine, engine_of_export, engine_of_network
 from reranker_kd.inference.pair_tokenizer import PairTokenizer, TokenSequence
 from reranker_kd.models.exported import Exportable, SavedTokenizer, read_export

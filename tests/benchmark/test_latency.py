@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reranker_kd.errors import InputError
-from reranker_kd.evaluate.latency import (
+from reranker_kd.benchmark.results import (
     SystemResult,
     Timings,
     percentiles,
@@ -17,6 +16,7 @@ from reranker_kd.evaluate.latency import (
     score_gap,
     speed_of,
 )
+from reranker_kd.errors import InputError
 
 SLOW = Timings(starts=(3.0, 9.0, 4.0), passes=(10.0, 40.0, 20.0), queries=((1.0, 3.0), (8.0, 8.0), (4.0, 6.0)))
 FAST = Timings(starts=(1.0, 1.0, 1.0), passes=(5.0, 10.0, 4.0), queries=((1.0, 1.0), (2.0, 2.0), (1.0, 1.0)))

@@ -8,10 +8,10 @@ from typing import get_args
 import pytest
 
 from reranker_kd.cli import main
-from reranker_kd.distill.augmentation import AUGMENTATIONS
+from reranker_kd.distill.data.augmentation import AUGMENTATIONS
 from reranker_kd.distill.methods import KNOWN_LOSSES, METHODS
 from reranker_kd.distill.students import STUDENTS
-from reranker_kd.distill.teacher_settings import TEACHERS
+from reranker_kd.distill.teachers.settings import TEACHERS
 from reranker_kd.models.pooling import POOLINGS
 from reranker_kd.models.twin import TwinConfig
 

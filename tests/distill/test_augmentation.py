@@ -11,13 +11,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from reranker_kd.distill.augmentation import (
+from reranker_kd.distill.data.augmentation import (
     AUGMENTATIONS,
     Augment,
     augment,
     options,
 )
-from reranker_kd.distill.text_augmentation import (
+from reranker_kd.distill.data.text_augmentation import (
     delete_words,
     inverse_document_frequencies,
     join_texts,
@@ -31,7 +31,7 @@ from reranker_kd.distill.text_augmentation import (
     sample_window,
     swap_words,
 )
-from reranker_kd.distill.transfer_set import Group, TransferSet, check, read_transfer_set, write_transfer_set
+from reranker_kd.distill.data.transfer_set import Group, TransferSet, check, read_transfer_set, write_transfer_set
 from reranker_kd.errors import InputError, RecipeError
 
 WORDS = st.lists(st.text("abc.!é", min_size=1, max_size=3), max_size=12)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from make_tiny_models import bert_tokenizer, roberta_tokenizer
 
-from reranker_kd.distill.batches import (
+from reranker_kd.distill.data.batches import (
     Chunks,
     GroupCollator,
     GroupDataset,
@@ -20,7 +20,7 @@ from reranker_kd.distill.batches import (
     chunks_of,
     to_device,
 )
-from reranker_kd.distill.transfer_set import Group, TransferSet, pairs
+from reranker_kd.distill.data.transfer_set import Group, TransferSet, pairs
 from reranker_kd.inference.pair_tokenizer import PairTokenizer, TokenSequence
 
 QUERIES = {"q1": "heat flow", "q2": "how does the supersonic shock wave do to a wing " * 3, "q3": "dog"}

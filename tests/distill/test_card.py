@@ -10,10 +10,10 @@ import pytest
 from make_tiny_recipes import VALIDATION, make_tiny_workplace, one_thread, tiny_recipe, write_recipe
 
 from reranker_kd import load_reranker
-from reranker_kd.distill.card import distill_and_report, draw_losses
+from reranker_kd.distill.distill import distill
 from reranker_kd.distill.methods import METHODS
 from reranker_kd.distill.recipe import read_distill_recipe
-from reranker_kd.distill.run import distill
+from reranker_kd.distill.report.card import distill_and_report, draw_losses
 from reranker_kd.errors import InputError
 from reranker_kd.evaluate.evaluation import evaluate_run
 from reranker_kd.evaluate.measures import parse_measures

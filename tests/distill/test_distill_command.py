@@ -12,8 +12,8 @@ from make_tiny_recipes import CASES, VALIDATION, make_tiny_workplace, one_thread
 
 from reranker_kd import load_reranker
 from reranker_kd.cli import main
+from reranker_kd.distill.data.transfer_set import read_transfer_set
 from reranker_kd.distill.methods import METHODS
-from reranker_kd.distill.transfer_set import read_transfer_set
 from reranker_kd.types import Candidate, Query
 
 QUERY = "heat flow plate"

@@ -10,14 +10,14 @@ import torch
 from make_tiny_models import bert_tokenizer, make_transformer
 from transformers import BertConfig, BertModel, ElectraConfig, ElectraModel
 
-from reranker_kd.distill.batches import GroupCollator, GroupDataset, TextCollator, TextDataset
-from reranker_kd.distill.distiller import Distiller
-from reranker_kd.distill.layers import LayerTeacher
-from reranker_kd.distill.losses import LOSSES, targets
-from reranker_kd.distill.masking import MaskedLanguageModel
+from reranker_kd.distill.data.batches import GroupCollator, GroupDataset, TextCollator, TextDataset
+from reranker_kd.distill.data.transfer_set import Group, TransferSet
 from reranker_kd.distill.methods import Stage
+from reranker_kd.distill.objectives.losses import LOSSES, targets
+from reranker_kd.distill.objectives.masked_language_model import MaskedLanguageModel
+from reranker_kd.distill.objectives.recording import LayerTeacher
 from reranker_kd.distill.students import StudentSettings, build_student
-from reranker_kd.distill.transfer_set import Group, TransferSet
+from reranker_kd.distill.training.distiller import Distiller
 from reranker_kd.errors import InputError, RecipeError
 from reranker_kd.inference.pair_tokenizer import PairTokenizer
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reranker_kd.distill.fidelity import fidelity
+from reranker_kd.distill.report.fidelity import fidelity
 from reranker_kd.errors import InputError
 from reranker_kd.evaluate.agreement import rank_biased_overlap
 

@@ -9,8 +9,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reranker_kd.distill.layer_losses import LAYER_LOSSES, attention_loss, hidden_loss, layer_mapping, relation_kl
-from reranker_kd.distill.layer_losses import relations as relations_of
+from reranker_kd.distill.objectives.layer_losses import (
+    LAYER_LOSSES,
+    attention_loss,
+    hidden_loss,
+    layer_mapping,
+    relation_kl,
+)
+from reranker_kd.distill.objectives.layer_losses import relations as relations_of
 from reranker_kd.errors import InputError
 
 OF_HIDDEN_STATES = ("embedding", "hidden")

@@ -19,7 +19,7 @@ from transformers import (
     RobertaModel,
 )
 
-from reranker_kd.distill.layers import depth_of, recording
+from reranker_kd.distill.objectives.recording import depth_of, recording
 from reranker_kd.errors import RecipeError
 
 SIZES = {

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reranker_kd.distill.losses import LOSSES, in_batch, options, targets
+from reranker_kd.distill.objectives.losses import LOSSES, in_batch, options, targets
 from reranker_kd.errors import InputError
 
 

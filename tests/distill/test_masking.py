@@ -7,8 +7,8 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import BertConfig, BertForMaskedLM, BertModel, ElectraConfig, ElectraModel
 
-from reranker_kd.distill.batches import Chunks
-from reranker_kd.distill.masking import MaskedLanguageModel
+from reranker_kd.distill.data.batches import Chunks
+from reranker_kd.distill.objectives.masked_language_model import MaskedLanguageModel
 from reranker_kd.errors import RecipeError
 
 VOCABULARY, MASK, SPECIALS = 500, 4, (0, 1, 2, 3, 4)

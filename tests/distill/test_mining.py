@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reranker_kd.distill.mining import Draw, draw_new, mine_groups
-from reranker_kd.distill.transfer_set import Group, generator
+from reranker_kd.distill.data.mining import Draw, draw_new, mine_groups
+from reranker_kd.distill.data.transfer_set import Group, generator
 from reranker_kd.errors import RecipeError
 
 

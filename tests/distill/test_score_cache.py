@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reranker_kd.distill.score_cache import ScoreCache, cached_scores, pair_keys
+from reranker_kd.distill.teachers.score_cache import ScoreCache, cached_scores, pair_keys
 from reranker_kd.errors import InputError, ModelError, OutputError
 from reranker_kd.rerank.base import Reranker
 from reranker_kd.rerank.registry import load_reranker
@@ -126,7 +126,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 def test_processes_write_side_by_side(tmp_path):
     program = """
 import sys
-from reranker_kd.distill.score_cache import ScoreCache
+from reranker_kd.distill.teachers.score_cache import ScoreCache
 cache = ScoreCache(sys.argv[1], {"shared": True})
 who = int(sys.argv[2])
 print("ready", flush=True)
@@ -230,7 +230,7 @@ KILLED = """
 import sys, time, torch
 from pathlib import Path
 from reranker_kd import load_reranker
-from reranker_kd.distill.score_cache import ScoreCache, cached_scores
+from reranker_kd.distill.teachers.score_cache import ScoreCache, cached_scores
 model, folder, threads, texts = sys.argv[1:]
 torch.set_num_threads(int(threads))
 pairs = [tuple(line.split("\\t")) for line in Path(texts).read_text().splitlines()]

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from reranker_kd.distill.teacher import (
+from reranker_kd.distill.data.transfer_set import Group, TransferSet
+from reranker_kd.distill.teachers.settings import TEACHERS, AnyTeacher, teacher_settings
+from reranker_kd.distill.teachers.teacher import (
     NORMALISATIONS,
     EnsembleTeacher,
     ModelTeacher,
@@ -20,8 +22,6 @@ from reranker_kd.distill.teacher import (
     ScaledTeacher,
     make_teacher,
 )
-from reranker_kd.distill.teacher_settings import TEACHERS, AnyTeacher, teacher_settings
-from reranker_kd.distill.transfer_set import Group, TransferSet
 from reranker_kd.errors import FormatError, InputError, ModelError, RecipeError
 from reranker_kd.rerank.base import Reranker
 from reranker_kd.rerank.registry import load_reranker

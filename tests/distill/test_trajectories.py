@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from make_tiny_recipes import make_tiny_workplace, one_thread, tiny_recipe, write_recipe
 
+from reranker_kd.distill.distill import distill
 from reranker_kd.distill.methods import METHODS
 from reranker_kd.distill.recipe import read_distill_recipe
-from reranker_kd.distill.run import distill
 
 RECORD = Path(__file__).parents[1] / "golden" / "distill-trajectories.json"
 """Method -> stage -> update -> the loss, its parts and the norm of the gradient."""

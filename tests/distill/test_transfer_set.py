@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reranker_kd.distill.transfer_set import (
+from reranker_kd.distill.data.transfer_set import (
     Group,
     TransferSet,
     check,

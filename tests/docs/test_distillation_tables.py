@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import yaml
 
-from reranker_kd.distill import augmentation, losses
-from reranker_kd.distill.embedding_losses import EMBEDDING_LOSSES
-from reranker_kd.distill.layer_losses import LAYER_LOSSES
+from reranker_kd.distill.data import augmentation
 from reranker_kd.distill.methods import KNOWN_LOSSES, METHODS, LossTerm, Stage, loss_options
+from reranker_kd.distill.objectives import losses
+from reranker_kd.distill.objectives.embedding_losses import EMBEDDING_LOSSES
+from reranker_kd.distill.objectives.layer_losses import LAYER_LOSSES
 from reranker_kd.distill.recipe import DistillRecipe
 from reranker_kd.distill.students import STUDENTS
-from reranker_kd.distill.teacher_settings import TEACHERS
+from reranker_kd.distill.teachers.settings import TEACHERS
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "distillation.md").read_text(encoding="utf-8")
 

@@ -13,13 +13,13 @@ import yaml
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from reranker_kd.distill.augmentation import Augment
+from reranker_kd.distill.data.augmentation import Augment
+from reranker_kd.distill.data.mining import Draw
 from reranker_kd.distill.methods import Stage
-from reranker_kd.distill.mining import Draw
 from reranker_kd.distill.recipe import DistillRecipe, TrainingSettings, TransferSettings, ValidationSettings
 from reranker_kd.distill.students import StudentSettings
-from reranker_kd.distill.teacher_settings import TEACHERS, TeacherSettings
-from reranker_kd.recipe import Measuring, Recipe, Reranking, Retrieval
+from reranker_kd.distill.teachers.settings import TEACHERS, TeacherSettings
+from reranker_kd.experiment.recipe import Measuring, Recipe, Reranking, Retrieval
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 REQUIRED = object()

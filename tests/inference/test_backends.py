@@ -14,7 +14,7 @@ from make_tiny_twins import make_tiny_twin
 
 from reranker_kd import load_reranker
 from reranker_kd.errors import InputError, ModelError
-from reranker_kd.inference import backend as backends
+from reranker_kd.inference.backends import registry as backends
 from reranker_kd.inference.first_token import FirstTokenLayer
 from reranker_kd.models.sequence_classifier import load_sequence_classifier
 
@@ -99,7 +99,7 @@ def test_auto_goes_on_to_the_next_where_a_network_is_not_taken(cross_encoder_fol
         raise ModelError("unknown operation")
 
     monkeypatch.setattr(backends, "computes_in_bfloat16", lambda device: False)
-    monkeypatch.setattr("reranker_kd.inference.onnx_backend.onnx_bytes", refuses)
+    monkeypatch.setattr("reranker_kd.inference.backends.onnxruntime.onnx_bytes", refuses)
     assert load_reranker(cross_encoder_folder, backend="auto").describe()["backend"] == "openvino"
 
 

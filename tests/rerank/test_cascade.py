@@ -15,8 +15,8 @@ from make_tiny_twins import make_tiny_twin
 from reranker_kd import load_reranker
 from reranker_kd.cli import main
 from reranker_kd.errors import CandidateError, ModelError, RecipeError
+from reranker_kd.experiment.recipe import read_recipe, run_name
 from reranker_kd.formats.runs import read_run
-from reranker_kd.recipe import read_recipe, run_name
 from reranker_kd.rerank.base import Reranker
 from reranker_kd.rerank.cascade import Cascade, NamedStage, Stage, stages_of, tag_of
 from reranker_kd.types import Candidate, Query, rank_order

@@ -14,7 +14,7 @@ from make_tiny_twins import make_tiny_twin
 from reranker_kd import load_reranker
 from reranker_kd.errors import CandidateError, InputError, ModelError
 from reranker_kd.inference.text_encoder import TextEncoder
-from reranker_kd.rerank.run import rerank_run
+from reranker_kd.rerank.rerank_run import rerank_run
 from reranker_kd.retrieve.dense.encoding import encode_collection, survey_collection
 from reranker_kd.types import Candidate
 

@@ -20,7 +20,7 @@ def test_names_lead_to_cached_files(tmp_path):
     (cache / "qrels.dl19-passage.txt").write_text("19335 0 1017759 0\n19335 0 1082489 3\n")
     program = """
 import json
-from reranker_kd.inputs import load_qrels, load_topics
+from reranker_kd.retrieve.named_inputs import load_qrels, load_topics
 print(json.dumps([list(load_topics("dl19-passage").items()), load_qrels("dl19-passage")]))
 """
     # Anserini keeps its cache under Java's user.home, which is not the variable HOME.

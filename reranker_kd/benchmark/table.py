@@ -1,0 +1,107 @@
+"""A benchmark as a table to read, and as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from reranker_kd.benchmark.results import Benchmark, SystemResult
+
+_COLUMNS = ("pairs/s", "ratio", "p50 ms", "p95 ms", "p99 ms", "ratio p50", "start s", "MB", "tokens/s", "of ceiling")
+
+
+def benchmark_table(benchmark: Benchmark) -> Table:
+    """Return a row for each system that ran to its end; :func:`failures` has the others."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("system", no_wrap=True)
+    table.add_column("precision", no_wrap=True)
+    measures = list(dict.fromkeys(name for system in benchmark.systems for name in system.quality))
+    for name in (*_COLUMNS, *measures):
+        table.add_column(name, justify="right", no_wrap=True)
+    for system in benchmark.systems:
+        if system.error is None:
+            quality = [_number(system.quality.get(name), 4) for name in measures]
+            # Texts, not strings, which rich would search for markup.
+            cells = [system.system, system.precision or "", *_figures(system), *quality]
+            table.add_row(*map(Text, cells))
+    return table
+
+
+def heading(benchmark: Benchmark) -> str:
+    """Return what stands above the table: the work, the machine, and what ratios are taken to."""
+    machine = benchmark.machine
+    ceiling = max(machine["matrix_product_flops"].items(), key=lambda rate: rate[1])
+    return (
+        f"{benchmark.pairs} pairs of {benchmark.queries} queries, at most {benchmark.settings['max_length']} tokens; "
+        f"{benchmark.settings['repeats']} rounds; ratios to {benchmark.baseline}\n"
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['device']}; "
+        f"ceiling {ceiling[1] / 1e12:.2f} TFLOP/s ({ceiling[0]})"
+    )
+
+
+def failures(benchmark: Benchmark) -> list[str]:
+    """Return a line for each system that did not run to its end."""
+    return [f"{system.system}: {system.error}" for system in benchmark.systems if system.error is not None]
+
+
+def benchmark_json(benchmark: Benchmark) -> str:
+    """Return the JSON document, with the figures of each round; what is not known is null."""
+    document = {
+        "machine": benchmark.machine,
+        "settings": benchmark.settings,
+        "queries": benchmark.queries,
+        "pairs": benchmark.pairs,
+        "tokens": benchmark.tokens,
+        "baseline": benchmark.baseline,
+        "models": [_system_document(system) for system in benchmark.systems],
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _system_document(system: SystemResult) -> dict[str, Any]:
+    speed, timings = system.speed, system.timings
+    return {
+        "system": system.system,
+        "model": system.model,
+        "backend": system.backend,
+        "precision": system.precision,
+        "pairs_per_second": speed and speed.pairs_per_second,
+        "query_ms": speed and speed.query_ms,
+        "cold_start_s": speed and speed.cold_start_s,
+        "peak_memory_bytes": system.peak_memory_bytes,
+        "parameters": system.parameters,
+        "model_bytes": system.model_bytes,
+        "tokens": system.tokens,
+        "tokens_per_second": system.tokens_per_second,
+        "ceiling_share": system.ceiling_share,
+        "ratio": system.ratio,
+        "query_ratio": system.query_ratio,
+        "score_gap": system.score_gap,
+        **system.quality,
+        "rounds": timings and {"cold_start_s": timings.starts, "seconds": timings.passes, "query_ms": timings.queries},
+        "software": system.software,
+        "error": system.error,
+    }
+
+
+def _figures(system: SystemResult) -> list[str]:
+    speed = system.speed
+    assert speed is not None
+    share, memory = system.ceiling_share, system.peak_memory_bytes
+    return [
+        f"{speed.pairs_per_second:.1f}",
+        _number(system.ratio, 2),
+        *(f"{milliseconds:.1f}" for milliseconds in speed.query_ms.values()),
+        _number(system.query_ratio, 2),
+        f"{speed.cold_start_s:.1f}",
+        "" if memory is None else f"{memory / 1e6:.0f}",
+        _number(system.tokens_per_second, 0),
+        "" if share is None else f"{share:.0%}",
+    ]
+
+
+def _number(figure: float | None, decimals: int) -> str:
+    return "" if figure is None else f"{figure:.{decimals}f}"

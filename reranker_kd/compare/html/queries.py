@@ -1,0 +1,97 @@
+"""What the page shows of each query: the tops of all systems side by side, bounded in number and in size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reranker_kd.compare.comparison import Comparison
+from reranker_kd.compare.rankings import ComparedRankings, largest_differences_first
+
+SHOWN_CHARACTERS = 600
+MOST_CHARACTERS = 3000
+
+
+@dataclass(frozen=True, slots=True)
+class PageLimits:
+    """How much goes into a page.
+
+    :param queries: queries at most, those with the largest differences first
+    :param depth: documents of each system and query
+    """
+
+    queries: int = 200
+    depth: int = 20
+
+
+def shown_queries(comparison: Comparison, limits: PageLimits) -> list[str]:
+    """Return the queries of the page, the largest differences in the first measure first."""
+    return largest_differences_first(comparison, comparison.measures[0].name)[: limits.queries]
+
+
+def columns_of(comparison: Comparison, rankings: ComparedRankings) -> list[str]:
+    """Return what stands side by side: the first stage, and all systems in their order."""
+    return list(dict.fromkeys([rankings.reference, *(system.name for system in comparison.systems)]))
+
+
+def shown_documents(comparison: Comparison, rankings: ComparedRankings, limits: PageLimits) -> list[str]:
+    """Return the docids whose texts the page shows, each once."""
+    columns = columns_of(comparison, rankings)
+    found = (
+        rankings.documents(name, qid, limits.depth) for qid in shown_queries(comparison, limits) for name in columns
+    )
+    return list(dict.fromkeys(docid for documents in found for docid in documents))
+
+
+def query_records(
+    comparison: Comparison, rankings: ComparedRankings, texts: Mapping[str, str] | None, limits: PageLimits
+) -> list[dict[str, Any]]:
+    """Return what the page's script reads of each query, as JSON values.
+
+    :param texts: of the :func:`shown_documents`; None where there is no source of texts
+    """
+    columns = columns_of(comparison, rankings)
+    return [
+        _query_record(comparison, rankings, texts, qid, columns, limits.depth)
+        for qid in shown_queries(comparison, limits)
+    ]
+
+
+def _query_record(
+    comparison: Comparison,
+    rankings: ComparedRankings,
+    texts: Mapping[str, str] | None,
+    qid: str,
+    columns: Sequence[str],
+    depth: int,
+) -> dict[str, Any]:
+    tops = [rankings.documents(name, qid, depth) for name in columns]
+    places = {docid: place for place, docid in enumerate(dict.fromkeys(docid for top in tops for docid in top))}
+    grades = rankings.qrels[qid]
+    ranks = rankings.reference_ranks(qid)
+    return {
+        "qid": qid,
+        "text": rankings.topics.get(qid, ""),
+        "relevant": sum(grade >= comparison.relevance_level for grade in grades.values()),
+        "figures": [
+            [system.per_query[measure.name][qid] for measure in comparison.measures] for system in comparison.systems
+        ],
+        "documents": [
+            {"docid": docid, "grade": grades.get(docid), "rank": ranks.get(docid), **_text_record(docid, texts)}
+            for docid in places
+        ],
+        "columns": [[[places[docid], score] for docid, score in top.items()] for top in tops],
+    }
+
+
+def _text_record(docid: str, texts: Mapping[str, str] | None) -> dict[str, Any]:
+    if texts is None:
+        return {}
+    if (text := texts.get(docid)) is None:
+        return {"missing": True}
+    return {
+        "text": text[:SHOWN_CHARACTERS],
+        "more": text[SHOWN_CHARACTERS:MOST_CHARACTERS],
+        "cut": len(text) > MOST_CHARACTERS,
+    }

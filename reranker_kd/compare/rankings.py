@@ -1,0 +1,148 @@
+"""The rankings behind a comparison, and what they tell beyond its figures: gains by candidate rank, scores by grade,
+figures by query length."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby, islice
+
+import numpy as np
+import numpy.typing as npt
+
+from reranker_kd.compare.comparison import Comparison
+from reranker_kd.formats.run_columns import RunColumns
+from reranker_kd.types import Qrels, Topics
+
+NOT_A_CANDIDATE = "not among them"
+
+_RANK_BUCKETS = ((1, 10), (11, 20), (21, 50), (51, 100), (101, None))
+_LENGTH_BUCKETS = 5
+_SCORES_DEPTH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedRankings:
+    """What the systems of a comparison retrieved.
+
+    :param qrels: grades
+    :param runs: name of a system -> its runs, of which the first that has a query is taken for it
+    :param reference: which of the runs is the first stage: what ranks are held against
+    :param topics: query texts by qid; empty where nobody gave them
+    """
+
+    qrels: Qrels
+    runs: Mapping[str, Sequence[RunColumns]]
+    reference: str
+    topics: Topics = field(default_factory=dict)
+
+    def documents(self, name: str, qid: str, depth: int | None = None) -> dict[str, float]:
+        """Return docid -> score of a query, best first; empty where the system lacks it."""
+        for run in self.runs[name]:
+            if lines := run.lines(qid, depth):
+                scores = run.scores[lines.start : lines.stop].tolist()
+                return dict(zip(run.docids(qid, depth), scores, strict=True))
+        return {}
+
+    def reference_ranks(self, qid: str) -> dict[str, int]:
+        """Return docid -> rank from 1 in the first stage."""
+        return {docid: rank for rank, docid in enumerate(self.documents(self.reference, qid), 1)}
+
+
+def gain_by_candidate_rank(
+    rankings: ComparedRankings, names: Sequence[str], queries: Sequence[str], cutoff: int = 10
+) -> dict[str, dict[str, float]]:
+    """Return name of a system -> ranks in the first stage -> what documents from there bring to its nDCG.
+
+    The gains of a system add up to its mean nDCG at the cutoff, trec_eval's: a gain is the grade over
+    log2(rank + 1), and over the ideal ranking's sum (Järvelin and Kekäläinen, TOIS 2002).
+
+    :param queries: the qids of the mean; one that a system lacks brings nothing
+    """
+    buckets = [_interval(low, high) for low, high in _RANK_BUCKETS]
+    gains = {name: dict.fromkeys([*buckets, NOT_A_CANDIDATE], 0.0) for name in names}
+    for qid in queries:
+        grades = rankings.qrels[qid]
+        ideal = _discounted(islice(sorted(grades.values(), reverse=True), cutoff))
+        if not ideal:
+            continue
+        ranks = rankings.reference_ranks(qid)
+        for name in names:
+            for place, docid in enumerate(rankings.documents(name, qid, cutoff), 1):
+                gain = max(0, grades.get(docid, 0)) / math.log2(place + 1)
+                gains[name][_rank_bucket(ranks.get(docid))] += gain / ideal / len(queries)
+    return gains
+
+
+def _discounted(grades: Sequence[int] | islice[int]) -> float:
+    return sum(max(0, grade) / math.log2(place + 1) for place, grade in enumerate(grades, 1))
+
+
+def _rank_bucket(rank: int | None) -> str:
+    if rank is None:
+        return NOT_A_CANDIDATE
+    return next(_interval(low, high) for low, high in _RANK_BUCKETS if high is None or rank <= high)
+
+
+def _interval(low: int, high: int | None) -> str:
+    if high is None:
+        return f"{low} on"
+    return str(low) if low == high else f"{low}-{high}"
+
+
+def scores_by_relevance(
+    rankings: ComparedRankings, name: str, queries: Sequence[str], relevance_level: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the scores of relevant documents and of all others, judged or not, within the top 100 of each query."""
+    relevant: list[float] = []
+    others: list[float] = []
+    for qid in queries:
+        grades = rankings.qrels[qid]
+        for docid, score in rankings.documents(name, qid, _SCORES_DEPTH).items():
+            (relevant if grades.get(docid, 0) >= relevance_level else others).append(score)
+    return np.array(relevant), np.array(others)
+
+
+@dataclass(frozen=True, slots=True)
+class LengthBucket:
+    """Queries of about the same length.
+
+    :param words: their lengths in words, as text
+    :param qids: the queries
+    """
+
+    words: str
+    qids: tuple[str, ...]
+
+
+def by_query_length(topics: Topics, queries: Sequence[str]) -> list[LengthBucket]:
+    """Return the queries in at most five buckets of lengths, about as many in each; those without a text left out."""
+    lengths = {qid: len(topics[qid].split()) for qid in queries if qid in topics}
+    wanted = len(lengths) / _LENGTH_BUCKETS
+    buckets: list[tuple[list[int], list[str]]] = []
+    for length, group in groupby(sorted(lengths, key=lengths.__getitem__), key=lengths.__getitem__):
+        if not buckets or len(buckets[-1][1]) >= wanted:
+            buckets.append(([], []))
+        buckets[-1][0].append(length)
+        buckets[-1][1].extend(group)
+    return [LengthBucket(_interval(words[0], words[-1]), tuple(qids)) for words, qids in buckets]
+
+
+def mean_and_error(figures: Sequence[float]) -> tuple[float, float]:
+    """Return the mean of n figures and its standard error, which is 0 of a single one."""
+    error = float(np.std(figures, ddof=1)) / math.sqrt(len(figures)) if len(figures) > 1 else 0.0
+    return math.fsum(figures) / len(figures), error
+
+
+def largest_differences_first(comparison: Comparison, measure: str) -> list[str]:
+    """Return the queries, those first in which a system is furthest from the baseline in either direction.
+
+    Ties, and a comparison of a single system, keep the order of the qrels.
+    """
+    baseline = comparison.system(comparison.baseline).per_query[measure]
+    furthest = {
+        qid: max(abs(system.per_query[measure][qid] - baseline[qid]) for system in comparison.systems)
+        for qid in comparison.queries
+    }
+    return sorted(comparison.queries, key=furthest.__getitem__, reverse=True)

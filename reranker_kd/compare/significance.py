@@ -1,0 +1,137 @@
+"""Paired tests, corrections, bootstrap intervals and effect sizes over per-query figures: scipy's and statsmodels'.
+
+Which tests suit retrieval: Smucker et al., A Comparison of Statistical Significance Tests for Information Retrieval
+Evaluation, CIKM 2007; why to correct, and how: Carterette, Multiple Testing in Statistical Analysis of Systems-Based
+Information Retrieval Experiments, TOIS 2012.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from reranker_kd.compare.comparison import CORRECTIONS
+from reranker_kd.errors import InputError
+
+Array = npt.NDArray[np.float64]
+
+_STATSMODELS_NAMES = {"holm": "holm", "bonferroni": "bonferroni", "bh": "fdr_bh"}
+
+# Of the resampled figures held at a time; results do not depend on it.
+_FIGURES_AT_ONCE = 2_000_000
+
+# Differences below it are rounding.
+_ROUNDING = 1e-9
+
+
+def paired_t_test(system: Array, baseline: Array) -> float:
+    """Return the two-sided p-value of the paired t-test, :func:`scipy.stats.ttest_rel`'s.
+
+    :param system: figures of n queries
+    :param baseline: figures of the same queries
+    :return: 1 where no query differs, as nothing speaks for a difference; NaN for a single query
+    """
+    if (system == baseline).all():
+        return 1.0
+    if len(system) < 2:
+        return math.nan
+    with warnings.catch_warnings():
+        # Of differences that are all alike scipy says that their variance is imprecise.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return float(stats.ttest_rel(system, baseline).pvalue)
+
+
+def randomisation_tests(differences: Array, *, resamples: int, seed: int) -> Array:
+    """Return the two-sided p-values of paired randomisation tests, :func:`scipy.stats.permutation_test`'s.
+
+    Under the null hypothesis a query's difference may as well have the other sign (Fisher 1935; Smucker et al. 2007,
+    sec. 3.1). All ways to flip the signs of n differences are taken where they are no more than ``resamples``,
+    otherwise so many at random.
+
+    :param differences: shape (s, n), of s systems over the same n queries
+    :return: shape (s,)
+    """
+    count, queries = differences.shape
+    # A lone difference has the same size with either sign.
+    if queries < 2 or not count:
+        return np.ones(count)
+    tested = stats.permutation_test(
+        (differences,),
+        np.mean,
+        permutation_type="samples",
+        axis=-1,
+        n_resamples=resamples,
+        batch=_batch(differences),
+        rng=np.random.default_rng(seed),
+    )
+    return np.asarray(tested.pvalue)
+
+
+def bootstrap_intervals(differences: Array, *, alpha: float, resamples: int, seed: int) -> Array:
+    """Return percentile bootstrap intervals of mean differences, :func:`scipy.stats.bootstrap`'s (Efron 1979).
+
+    :param differences: shape (s, n), of s systems over the same n queries
+    :param alpha: 1 - confidence level
+    :return: (low, high), shape (s, 2); NaN for a single query, which tells nothing of others
+    """
+    count, queries = differences.shape
+    if queries < 2 or not count:
+        return np.full((count, 2), np.nan)
+    interval = stats.bootstrap(
+        (differences,),
+        np.mean,
+        axis=-1,
+        method="percentile",
+        confidence_level=1 - alpha,
+        n_resamples=resamples,
+        batch=_batch(differences),
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return np.stack([interval.low, interval.high], axis=-1)
+
+
+def corrected(p_values: Array, correction: str) -> Array:
+    """Return p-values corrected for their number, statsmodels' ``multipletests``; NaN stays and does not count.
+
+    :param p_values: of one family, shape (s,)
+    :param correction: one of :data:`reranker_kd.compare.comparison.CORRECTIONS`
+    :raises InputError: an unknown correction
+    """
+    if correction not in CORRECTIONS:
+        raise InputError(f"unknown correction {correction!r}: expected one of {', '.join(CORRECTIONS)}")
+    told = ~np.isnan(p_values)
+    if correction == "none" or not told.any():
+        return p_values.copy()
+    # It loads pandas.
+    from statsmodels.stats.multitest import multipletests
+
+    result = p_values.copy()
+    result[told] = multipletests(p_values[told], method=_STATSMODELS_NAMES[correction])[1]
+    return result
+
+
+def effect_size(differences: Array) -> float:
+    """Return Cohen's d of paired differences (n,), their mean over their sample standard deviation (1988, d_z).
+
+    :return: 0 where no query differs; NaN where all differ alike, or of a single query
+    """
+    if not differences.any():
+        return 0.0
+    if np.ptp(differences) <= _ROUNDING:
+        return math.nan
+    return float(differences.mean() / differences.std(ddof=1))
+
+
+def wins_ties_losses(differences: Array) -> tuple[int, int, int]:
+    """Return in how many of the n queries the difference is above, at, and below 0, but for rounding (1e-9)."""
+    wins = int((differences > _ROUNDING).sum())
+    losses = int((differences < -_ROUNDING).sum())
+    return wins, len(differences) - wins - losses, losses
+
+
+def _batch(differences: Array) -> int:
+    return max(1, _FIGURES_AT_ONCE // differences.size)

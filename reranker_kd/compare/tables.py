@@ -1,0 +1,228 @@
+"""A comparison as tables to read, in Markdown and in LaTeX: four decimals, a dash for what cannot be told."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from rich.table import Table
+from rich.text import Text
+
+from reranker_kd.compare.comparison import CORRECTIONS, ComparedSystem, Comparison, Significance
+from reranker_kd.evaluate.tables import table_text
+
+_DASH = "-"
+_BY_T_TEST, _BY_RANDOMISATION = "†", "‡"
+
+_LATEX = {
+    **{letter: f"\\{letter}" for letter in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "\\": r"\textbackslash{}",
+    _BY_T_TEST: r"$^{\dagger}$",
+    _BY_RANDOMISATION: r"$^{\ddagger}$",
+    "±": r"$\pm$",
+    "<": r"$<$",
+    ">": r"$>$",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table before any layout.
+
+    :param title: what it shows
+    :param header: names of the columns, of which the first are texts and the others figures
+    :param rows: as many cells as the header has
+    :param texts: number of columns that hold texts
+    """
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    texts: int = 1
+
+
+def comparison_grids(comparison: Comparison) -> list[Grid]:
+    """Return the summary, the differences in each measure, the agreement and the costs; without what is empty."""
+    grids = [_summary(comparison)]
+    grids += [_differences(comparison, measure.name) for measure in comparison.measures]
+    grids += [_agreement(comparison), _costs(comparison)]
+    return [grid for grid in grids if grid.rows]
+
+
+def comparison_text(comparison: Comparison, *, styled: bool) -> str:
+    """Return the tables one below the other, and a note on the tests.
+
+    :param styled: with the control codes of a terminal; plain text without
+    """
+    parts = [f"{grid.title}\n{table_text(_rich_table(grid), styled=styled)}" for grid in comparison_grids(comparison)]
+    return "\n\n".join(filter(None, [*parts, tests_note(comparison)]))
+
+
+def comparison_markdown(comparison: Comparison) -> str:
+    """Return the tables in GitHub's Markdown."""
+    return "\n\n".join(filter(None, [*map(_markdown, comparison_grids(comparison)), tests_note(comparison)]))
+
+
+def comparison_latex(comparison: Comparison) -> str:
+    """Return a ``table`` environment for each table; they want the package booktabs."""
+    note = [_latex_text(line) for line in filter(None, [tests_note(comparison)])]
+    return "\n\n".join([*map(_latex, comparison_grids(comparison)), *(f"% {line}" for line in note)])
+
+
+def _summary(comparison: Comparison) -> Grid:
+    names = [measure.name for measure in comparison.measures]
+    title = f"{len(comparison.queries)} queries of {comparison.qrels}"
+    # JSON and CSV have the ceilings of all.
+    ceilings = [name for name in names if name.lower().startswith("ndcg")] or names[:1]
+    header = ["run", *names, *(f"best {name}" for name in ceilings), "recall", "depth"]
+    if any(system.kind != "run" for system in comparison.systems):
+        header.insert(1, "runs")
+    rows = []
+    for system in comparison.systems:
+        cells = [system.name]
+        if "runs" in header:
+            cells.append("1" if system.kind == "run" else f"{len(system.runs)} {system.kind}")
+        cells += [_figure(system, name) for name in names]
+        cells += [_decimals(system.ceiling.oracle[name]) for name in ceilings]
+        rows.append((*cells, _decimals(system.ceiling.recall), str(system.ceiling.depth)))
+    return Grid(title, tuple(header), tuple(rows), texts=2 if "runs" in header else 1)
+
+
+def _figure(system: ComparedSystem, measure: str) -> str:
+    text = _decimals(system.means[measure])
+    if measure in system.spread:
+        text += f" ± {_decimals(system.spread[measure].deviation)}"
+    difference = system.differences.get(measure)
+    if difference is None:
+        return text
+    return text + _BY_T_TEST * difference.t_test.significant + _BY_RANDOMISATION * difference.randomisation.significant
+
+
+def _differences(comparison: Comparison, measure: str) -> Grid:
+    level = f"{100 * (1 - comparison.alpha):g} %"
+    is_corrected = comparison.correction != "none"
+    corrected = ("corrected",) if is_corrected else ()
+    header = ("run", "difference", "relative", level, "effect", "W/T/L", "p t", *corrected, "p rand.", *corrected)
+    rows = []
+    for system in comparison.systems:
+        if (difference := system.differences.get(measure)) is None:
+            continue
+        low, high = difference.interval
+        rows.append(
+            (
+                system.name,
+                _signed(difference.mean),
+                _DASH if math.isnan(difference.relative) else f"{100 * difference.relative:+.1f} %",
+                _DASH if math.isnan(low) else f"[{_signed(low)}, {_signed(high)}]",
+                _DASH if math.isnan(difference.effect_size) else f"{difference.effect_size:.2f}",
+                f"{difference.wins}/{difference.ties}/{difference.losses}",
+                *_p_values(difference.t_test, is_corrected=is_corrected),
+                *_p_values(difference.randomisation, is_corrected=is_corrected),
+            )
+        )
+    return Grid(f"{measure} against {comparison.baseline}", header, tuple(rows))
+
+
+def _p_values(significance: Significance, *, is_corrected: bool) -> list[str]:
+    return [_p(significance.p_value), _p(significance.corrected)] if is_corrected else [_p(significance.p_value)]
+
+
+def _agreement(comparison: Comparison) -> Grid:
+    rows = tuple(
+        (each.first, each.second, _decimals(each.tau), _decimals(each.rbo), _decimals(each.overlap))
+        for each in comparison.agreement
+    )
+    return Grid("agreement of rankings", ("run", "and", "tau", "RBO", "top 10"), rows, texts=2)
+
+
+def _costs(comparison: Comparison) -> Grid:
+    costs = {system.name: system.cost for system in comparison.systems if system.cost is not None}
+    columns = [(title, text) for title, text in _COST_COLUMNS if any(text(cost) != _DASH for cost in costs.values())]
+    rows = tuple((name, *(text(cost) for _, text in columns)) for name, cost in costs.items())
+    return Grid("cost", ("run", *(title for title, _ in columns)), rows if columns else ())
+
+
+_COST_COLUMNS = (
+    ("ms/query", lambda cost: _scaled(cost.query_ms, 1, 1)),
+    ("p95", lambda cost: _scaled(cost.query_ms_p95, 1, 1)),
+    ("p99", lambda cost: _scaled(cost.query_ms_p99, 1, 1)),
+    ("pairs/s", lambda cost: _scaled(cost.pairs_per_second, 1, 0)),
+    ("parameters", lambda cost: _scaled(cost.parameters, 1e6, 1, " M")),
+    ("model", lambda cost: _scaled(cost.model_bytes, 1e6, 1, " MB")),
+    ("index", lambda cost: _scaled(cost.index_bytes, 1e6, 1, " MB")),
+    ("encoding", lambda cost: _scaled(cost.encoding_seconds, 1, 1, " s")),
+    ("cold start", lambda cost: _scaled(cost.cold_start_s, 1, 1, " s")),
+    ("memory", lambda cost: _scaled(cost.peak_memory_bytes, 1e6, 0, " MB")),
+    (
+        "pays from",
+        lambda cost: (
+            ", ".join(f"{queries} queries ({name})" for name, queries in cost.pays_from_queries.items()) or _DASH
+        ),
+    ),
+)
+
+
+def _scaled(value: float | None, unit: float, digits: int, suffix: str = "") -> str:
+    return _DASH if value is None else f"{value / unit:.{digits}f}{suffix}"
+
+
+def tests_note(comparison: Comparison) -> str:
+    """Return what the marks of significance mean; nothing where there is nothing to test."""
+    if len(comparison.systems) < 2:
+        return ""
+    correction = CORRECTIONS[comparison.correction]
+    resamples, seed = comparison.resamples, comparison.seed
+    return (
+        f"{_BY_T_TEST} {_BY_RANDOMISATION}: differs from {comparison.baseline} at {comparison.alpha:g} by the paired "
+        f"t-test, by the paired randomisation test ({resamples} resamples, seed {seed}); correction: {correction}."
+    )
+
+
+def _rich_table(grid: Grid) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for place, title in enumerate(grid.header):
+        table.add_column(title, justify="left" if place < grid.texts else "right", no_wrap=True)
+    for row in grid.rows:
+        # Texts, not strings, which rich would search for markup.
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _markdown(grid: Grid) -> str:
+    rules = ("---",) * grid.texts + ("--:",) * (len(grid.header) - grid.texts)
+    cells = [[_markdown_text(cell) for cell in row] for row in (grid.header, *grid.rows)]
+    lines = [f"| {' | '.join(row)} |" for row in [cells[0], list(rules), *cells[1:]]]
+    return "\n".join([f"**{_markdown_text(grid.title)}**", "", *lines])
+
+
+def _markdown_text(text: str) -> str:
+    return re.sub(r"([\\|*_<>`\[\]])", r"\\\1", text)
+
+
+def _latex(grid: Grid) -> str:
+    columns = "l" * grid.texts + "r" * (len(grid.header) - grid.texts)
+    header, *rows = [" & ".join(map(_latex_text, row)) + r" \\" for row in (grid.header, *grid.rows)]
+    body = [f"\\begin{{tabular}}{{{columns}}}", r"\toprule", header, r"\midrule", *rows, r"\bottomrule"]
+    caption = f"\\caption{{{_latex_text(grid.title)}}}"
+    return "\n".join([r"\begin{table}", r"\centering", caption, *body, r"\end{tabular}", r"\end{table}"])
+
+
+def _latex_text(text: str) -> str:
+    return "".join(_LATEX.get(letter, letter) for letter in text)
+
+
+def _decimals(figure: float) -> str:
+    return _DASH if math.isnan(figure) else f"{figure:.4f}"
+
+
+def _signed(figure: float) -> str:
+    return f"{figure:+.4f}"
+
+
+def _p(p_value: float) -> str:
+    if math.isnan(p_value):
+        return _DASH
+    return "<0.0001" if p_value < 0.0001 else f"{p_value:.4f}"

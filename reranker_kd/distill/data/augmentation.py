@@ -1,0 +1,265 @@
+"""Augmentation: more queries, documents and pairs for a teacher to score than a collection has.
+
+A student learns little from a few thousand pairs; texts that nobody wrote teach it too, since the teacher scores them.
+So **everything made here is labelled by the teacher**: new groups have no human labels, as a query that lost a word
+may ask for something else. That a BiLSTM comes near to its teacher by augmentation on queries and titles is the finding
+of Dahlmann and Lancewicki 2021 (arXiv 2108.10197).
+
+An entry of :data:`AUGMENTATIONS` holds a pure function of :mod:`reranker_kd.distill.data.text_augmentation`, of which
+there are three kinds:
+
+- a rewriting takes a query or document and returns another text;
+- a pseudo-query takes a document and returns a query and the document that goes with it;
+- a pairing takes the documents of a query and returns others.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from reranker_kd.distill.data.text_augmentation import (
+    delete_words,
+    inverse_document_frequencies,
+    join_texts,
+    mask_words,
+    pair_with_others,
+    query_from_cloze,
+    query_from_first_sentence,
+    query_from_title,
+    replace_words,
+    sample_span,
+    sample_window,
+    swap_words,
+)
+from reranker_kd.distill.data.transfer_set import Group, TransferSet, check, generator
+from reranker_kd.errors import InputError, RecipeError
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """An entry of the registry.
+
+    :param function: its keyword-only arguments are the options, whose defaults have their types
+    :param kind: what the function takes and returns, see the module
+    :param side: what a rewriting rewrites, unless the plan says otherwise
+    :param material: what a rewriting is given of the whole set: its documents' distinct ``terms``, or their ``texts``
+    """
+
+    function: Callable[..., Any]
+    kind: Literal["rewriting", "pseudo-query", "pairing"]
+    side: str | None = None
+    material: Literal["terms", "texts"] | None = None
+
+
+AUGMENTATIONS: dict[str, Augmentation] = {
+    "deletion": Augmentation(delete_words, "rewriting", "query"),
+    "swap": Augmentation(swap_words, "rewriting", "query"),
+    "masking": Augmentation(mask_words, "rewriting", "query"),
+    "replacement": Augmentation(replace_words, "rewriting", "document", "terms"),
+    "joining": Augmentation(join_texts, "rewriting", "document", "texts"),
+    "span": Augmentation(sample_span, "rewriting", "query"),
+    "window": Augmentation(sample_window, "rewriting", "document"),
+    "title": Augmentation(query_from_title, "pseudo-query"),
+    "first-sentence": Augmentation(query_from_first_sentence, "pseudo-query"),
+    "cloze": Augmentation(query_from_cloze, "pseudo-query"),
+    "pairing": Augmentation(pair_with_others, "pairing"),
+}
+"""The augmentations by name."""
+
+
+def options(name: str) -> dict[str, Any]:
+    """Return the options of an augmentation of :data:`AUGMENTATIONS` with their defaults."""
+    parameters = inspect.signature(AUGMENTATIONS[name].function).parameters.values()
+    return {parameter.name: parameter.default for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+
+
+@dataclass(frozen=True, slots=True)
+class Augment:
+    """One step of a plan.
+
+    :param name: of :data:`AUGMENTATIONS`
+    :param count: new groups that are made of an old one, from 1
+    :param share: the probability that an old group takes part, above 0 and at most 1
+    :param side: ``query``, ``document`` or ``both``, for rewritings only; None takes what the entry says
+    :param options: see :func:`options`
+    :raises RecipeError: an unknown name or option, a wrong type or value
+    """
+
+    name: str
+    count: int = 1
+    share: float = 1.0
+    side: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        where = f"augmentation {self.name}"
+        if self.name not in AUGMENTATIONS:
+            raise RecipeError(f"{where}: unknown name; known: {', '.join(AUGMENTATIONS)}")
+        if self.count < 1 or not 0 < self.share <= 1:
+            raise RecipeError(f"{where}: count is {self.count}, share {self.share}; give count >= 1 and 0 < share <= 1")
+        if self.side is not None and AUGMENTATIONS[self.name].kind != "rewriting":
+            raise RecipeError(f"{where}: rewrites no text; leave side out")
+        if self.side not in (None, "query", "document", "both"):
+            raise RecipeError(f"{where}: side is {self.side!r}; give query, document or both")
+        known = options(self.name)
+        for option, value in self.options.items():
+            if option not in known:
+                raise RecipeError(f"{where}: unknown option {option}; known: {', '.join(known) or 'none'}")
+            wanted = type(known[option])
+            if type(value) is not wanted and not (wanted is float and type(value) is int):
+                raise RecipeError(f"{where}: {option} is {value!r}; give a value of type {wanted.__name__}")
+        # A function checks its numbers before it looks at its texts.
+        _apply_to_nothing(self)
+
+
+def augment(transfer_set: TransferSet, plan: Sequence[Augment], seed: int) -> TransferSet:
+    """Return the transfer set with more groups: the old ones, then each step's, all made of the old ones.
+
+    New groups have no labels: the teacher scores them. New texts have ids that tell where they come from, such as
+    ``q7~deletion-1``, numbered by name through the whole plan, and depend on the seed, that id, the text and the step.
+    Only pairing, cloze, replacement and joining, which look at all documents, make others when the set grows.
+
+    A rewriting makes a group of the new query and the old documents, or of the old query and the new documents, those
+    too short to be rewritten staying as they are. A pseudo-query, whose qid begins with its docid, gets the documents
+    of the group whose one document it was drawn from: candidates that are close to it. What cannot be made is left
+    out, as is a text that the same augmentation made before of the same text for the same query; so there may be fewer
+    groups than asked for. Texts are never empty.
+
+    :param seed: from 0
+    :raises InputError: the set is at fault (see :func:`~reranker_kd.distill.data.transfer_set.check`), or has been
+        augmented in the same way
+    """
+    if seed < 0:
+        raise RecipeError(f"seed is {seed}; give 0 or more")
+    check(transfer_set)
+    made = _Made(transfer_set, seed)
+    numbers: Counter[str] = Counter()
+    for step in plan:
+        make = _MAKERS[AUGMENTATIONS[step.name].kind]
+        labels = [f"{step.name}-{numbers[step.name] + copy}" for copy in range(1, step.count + 1)]
+        numbers[step.name] += step.count
+        for group in transfer_set.groups:
+            if step.share == 1 or made.generator("share", labels[0], group.qid, *group.docids).random() < step.share:
+                made.groups += [new for label in labels if (new := make(made, group, step, label))]
+    return TransferSet(
+        transfer_set.queries | made.texts["query"],
+        transfer_set.documents | made.texts["document"],
+        transfer_set.groups + tuple(made.groups),
+    )
+
+
+class _Made:
+    """What was made so far, beside what it is made of."""
+
+    def __init__(self, source: TransferSet, seed: int) -> None:
+        self.old = {"query": source.queries, "document": source.documents}
+        self.texts: dict[str, dict[str, str]] = {"query": {}, "document": {}}
+        self.groups: list[Group] = []
+        self._source = source
+        self._seed = seed
+        self._seen: dict[tuple[str, str, str, str], dict[str, str]] = {}
+
+    def generator(self, *names: str) -> np.random.Generator:
+        return generator(self._seed, *names)
+
+    def add(self, group: Group, side: str, old: str, label: str, text: str | None) -> str | None:
+        """Return the id under which the text now stands, or None where it is none, or the group's query has it."""
+        if not text:
+            return None
+        new = f"{old}~{label}"
+        if new in self.old[side]:
+            raise InputError(f"transfer set: {side} {new} is there already: augment the set that it was made from")
+        # Of each query's groups apart, so that what one gets does not depend on others.
+        seen = self._seen.setdefault((group.qid, side, old, label.rpartition("-")[0]), {})
+        if seen.setdefault(text, new) != new:
+            return None
+        self.texts[side][new] = text
+        return new
+
+    @cached_property
+    def idf(self) -> dict[str, float]:
+        return inverse_document_frequencies(self._source.documents.values())
+
+    def material(self, name: str | None) -> tuple[Sequence[str], ...]:
+        """Return what a rewriting is given beside its text and its generator."""
+        return () if name is None else (self._terms if name == "terms" else self._texts,)
+
+    @cached_property
+    def _terms(self) -> tuple[str, ...]:
+        return tuple(sorted(self.idf))
+
+    @cached_property
+    def _texts(self) -> tuple[str, ...]:
+        return tuple(self._source.documents.values())
+
+    @cached_property
+    def docids_by_query(self) -> dict[str, dict[str, None]]:
+        found: dict[str, dict[str, None]] = {}
+        for group in self._source.groups:
+            found.setdefault(group.qid, {}).update(dict.fromkeys(group.docids))
+        return found
+
+    @cached_property
+    def docids(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(docid for docids in self.docids_by_query.values() for docid in docids))
+
+
+def _rewrite(made: _Made, group: Group, step: Augment, label: str) -> Group | None:
+    rewriting = AUGMENTATIONS[step.name]
+    wanted = step.side or rewriting.side
+
+    def rewritten(side: str, old: str) -> str:
+        if wanted not in (side, "both"):
+            return old
+        given = (made.old[side][old], made.generator(side, label, old), *made.material(rewriting.material))
+        text = rewriting.function(*given, **step.options)
+        return made.add(group, side, old, label, text) or old
+
+    new = Group(rewritten("query", group.qid), tuple(rewritten("document", docid) for docid in group.docids))
+    return None if (new.qid, new.docids) == (group.qid, group.docids) else new
+
+
+def _ask(made: _Made, group: Group, step: Augment, label: str) -> Group | None:
+    function = AUGMENTATIONS[step.name].function
+    for place in made.generator(label, group.qid, *group.docids).permutation(len(group.docids)):
+        docid = group.docids[place]
+        text = made.old["document"][docid]
+        asked = function(text, made.generator("document", label, docid), made.idf, **step.options)
+        if asked is None or (qid := made.add(group, "query", docid, label, asked[0])) is None:
+            continue
+        answer = docid if asked[1] == text else made.add(group, "document", docid, label, asked[1])
+        if answer is not None:
+            return Group(qid, (*group.docids[:place], answer, *group.docids[place + 1 :]))
+    return None
+
+
+def _pair(made: _Made, group: Group, step: Augment, label: str) -> Group | None:
+    rng = made.generator(label, group.qid, *group.docids)
+    own = made.docids_by_query[group.qid]
+    docids = AUGMENTATIONS[step.name].function(group.docids, own, made.docids, rng, **step.options)
+    return None if docids is None else Group(group.qid, docids)
+
+
+_MAKERS: dict[str, Callable[[_Made, Group, Augment, str], Group | None]] = {
+    "rewriting": _rewrite,
+    "pseudo-query": _ask,
+    "pairing": _pair,
+}
+
+
+def _apply_to_nothing(step: Augment) -> None:
+    rng = np.random.default_rng(0)
+    nothing: dict[str, tuple[Any, ...]] = {
+        "rewriting": ("", rng),
+        "pseudo-query": ("", rng, {}),
+        "pairing": ((), (), (), rng),
+    }
+    entry = AUGMENTATIONS[step.name]
+    entry.function(*nothing[entry.kind], *([()] if entry.material else []), **step.options)

@@ -1,0 +1,245 @@
+"""From groups to what a network takes: tokens once for every text, sequences of like length side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from reranker_kd.distill.data.transfer_set import TransferSet
+from reranker_kd.inference.batching import batches_by_tokens, padded
+from reranker_kd.inference.pair_tokenizer import PairTokenizer, TokenIds, TokenSequence, longest_first
+from reranker_kd.types import FloatArray
+
+CHUNK_TOKENS = 4096
+"""Tokens that go through the network together, padding included: larger ones leave a CPU's caches."""
+
+Inputs = dict[str, Tensor]
+"""``input_ids``, ``attention_mask`` and, where the network takes them, ``token_type_ids``; each (n, tokens)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunks:
+    """Sequences in batches of like length.
+
+    :param inputs: the batches
+    :param order: (n,) where each row of the batches, one after the other, belongs in the caller's order
+    """
+
+    inputs: list[Inputs]
+    order: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class GroupBatch:
+    """Groups that are learnt together: q queries with at most c documents each.
+
+    :param pairs: sequences of query and document together, in the order of ``mask``'s places; None for a twin
+    :param queries: sequences of the queries, for a twin
+    :param documents: sequences of the documents, likewise in the order of ``mask``'s places
+    :param teacher: the teacher's scores (q, c)
+    :param labels: human grades (q, c), NaN where nobody judged
+    :param mask: bool (q, c), where a candidate is
+    :param docids: whole numbers (q, c), equal where the document is the same
+    """
+
+    pairs: Chunks | None
+    queries: Chunks | None
+    documents: Chunks | None
+    teacher: Tensor
+    labels: Tensor
+    mask: Tensor
+    docids: Tensor
+
+
+class GroupDataset(Dataset[int]):
+    """The groups of a transfer set, by number, with the tokens of their texts and the teacher's scores.
+
+    :param teacher: scores of all pairs, group after group; pairs without a score (NaN) are left out
+    """
+
+    def __init__(self, transfer_set: TransferSet, teacher: FloatArray, tokenizer: PairTokenizer) -> None:
+        self._query_rows = {qid: row for row, qid in enumerate(transfer_set.queries)}
+        self._document_rows = {docid: row for row, docid in enumerate(transfer_set.documents)}
+        self.query_tokens = tokenizer.encode(list(transfer_set.queries.values()))
+        self.document_tokens = tokenizer.encode(list(transfer_set.documents.values()))
+        self.groups: list[tuple[int, list[int], FloatArray, FloatArray]] = []
+        start = 0
+        for group in transfer_set.groups:
+            scores = teacher[start : start + len(group.docids)]
+            start += len(group.docids)
+            labels = np.asarray(group.labels if group.labels is not None else [np.nan] * len(scores), dtype=np.float32)
+            # What neither a teacher nor a person has an opinion on teaches nothing.
+            kept = np.flatnonzero(~(np.isnan(scores) & np.isnan(labels))).tolist()
+            if len(kept) > 1:
+                rows = [self._document_rows[group.docids[i]] for i in kept]
+                self.groups.append((self._query_rows[group.qid], rows, scores[kept], labels[kept]))
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def __getitem__(self, number: int) -> int:
+        return number
+
+
+class GroupCollator:
+    """Puts groups into a batch.
+
+    :param twin: whether query and document go in apart
+    :param max_length: tokens of a sequence; of a twin's document
+    :param max_query_length: tokens of a twin's query
+    :param chunk_tokens: tokens that go through the network together
+    """
+
+    def __init__(
+        self,
+        dataset: GroupDataset,
+        tokenizer: PairTokenizer,
+        *,
+        twin: bool,
+        max_length: int,
+        max_query_length: int,
+        chunk_tokens: int = CHUNK_TOKENS,
+    ) -> None:
+        self._dataset = dataset
+        self._tokenizer = tokenizer
+        self._twin = twin
+        self._max_length = max_length
+        self._max_query_length = max_query_length
+        self._chunk_tokens = chunk_tokens
+
+    def __call__(self, numbers: Sequence[int]) -> dict[str, GroupBatch]:
+        """Return the batch of these groups, under the name of the network's argument."""
+        data = self._dataset
+        groups = [data.groups[number] for number in numbers]
+        shape = (len(groups), max(len(rows) for _, rows, _, _ in groups))
+        teacher, labels = torch.full(shape, torch.nan), torch.full(shape, torch.nan)
+        mask, docids = torch.zeros(shape, dtype=torch.bool), torch.full(shape, -1, dtype=torch.long)
+        for place, (_, rows, scores, grades) in enumerate(groups):
+            teacher[place, : len(rows)] = torch.from_numpy(scores)
+            labels[place, : len(rows)] = torch.from_numpy(grades)
+            mask[place, : len(rows)] = True
+            docids[place, : len(rows)] = torch.tensor(rows)
+        pairs = queries = documents = None
+        if self._twin:
+            queries = self._chunks([self._cut(data.query_tokens[q], self._max_query_length) for q, *_ in groups])
+            documents = self._chunks(
+                [self._cut(data.document_tokens[d], self._max_length) for _, rows, _, _ in groups for d in rows]
+            )
+        else:
+            pairs = self._chunks([self._pair(q, d) for q, rows, _, _ in groups for d in rows])
+        return {"batch": GroupBatch(pairs, queries, documents, teacher, labels, mask, docids)}
+
+    def _cut(self, tokens: TokenIds, max_length: int) -> TokenSequence:
+        return self._tokenizer.single(tokens[: max_length - self._tokenizer.single_frame.size])
+
+    def _pair(self, query: int, document: int) -> TokenSequence:
+        tokens = self._dataset.query_tokens[query], self._dataset.document_tokens[document]
+        room = self._max_length - self._tokenizer.pair_frame.size
+        first, second = longest_first(len(tokens[0]), len(tokens[1]), room)
+        return self._tokenizer.pair(tokens[0][:first], tokens[1][:second])
+
+    def _chunks(self, sequences: list[TokenSequence]) -> Chunks:
+        return chunks_of(sequences, self._tokenizer, self._chunk_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class TextBatch:
+    """Single texts that are learnt together, queries before documents.
+
+    :param queries: their sequences; None where there are none
+    :param documents: likewise
+    :param teacher: the teacher's embeddings (n, d), queries first; None without
+    """
+
+    queries: Chunks | None
+    documents: Chunks | None
+    teacher: Tensor | None
+
+
+class TextDataset(Dataset[int]):
+    """Single texts, by number: for losses over embeddings queries first, then documents; else documents alone.
+
+    :param embeddings: the teacher's, (n, d), of queries and documents in their order; None takes no queries in
+    """
+
+    def __init__(self, groups: GroupDataset, embeddings: FloatArray | None = None) -> None:
+        self.queries = groups.query_tokens if embeddings is not None else []
+        self.documents = groups.document_tokens
+        self.embeddings = embeddings
+
+    def __len__(self) -> int:
+        return len(self.queries) + len(self.documents)
+
+    def __getitem__(self, number: int) -> int:
+        return number
+
+
+class TextCollator:
+    """Puts single texts into a batch."""
+
+    def __init__(
+        self,
+        dataset: TextDataset,
+        tokenizer: PairTokenizer,
+        *,
+        max_length: int,
+        max_query_length: int,
+        chunk_tokens: int = CHUNK_TOKENS,
+    ) -> None:
+        self._dataset = dataset
+        self._tokenizer = tokenizer
+        special = tokenizer.single_frame.size
+        self._rooms = max_query_length - special, max_length - special
+        self._chunk_tokens = chunk_tokens
+
+    def __call__(self, numbers: Sequence[int]) -> dict[str, TextBatch]:
+        """Return the batch of these texts, under the name of the network's argument."""
+        data, first = self._dataset, len(self._dataset.queries)
+        queries = [number for number in numbers if number < first]
+        documents = [number for number in numbers if number >= first]
+        teacher = None
+        if data.embeddings is not None:
+            teacher = torch.from_numpy(data.embeddings[queries + documents])
+        batch = TextBatch(
+            self._chunks([data.queries[number] for number in queries], self._rooms[0]),
+            self._chunks([data.documents[number - first] for number in documents], self._rooms[1]),
+            teacher,
+        )
+        return {"texts": batch}
+
+    def _chunks(self, tokens: list[TokenIds], room: int) -> Chunks | None:
+        if not tokens:
+            return None
+        sequences = [self._tokenizer.single(ids[:room]) for ids in tokens]
+        return chunks_of(sequences, self._tokenizer, self._chunk_tokens)
+
+
+def chunks_of(sequences: Sequence[TokenSequence], tokenizer: PairTokenizer, chunk_tokens: int) -> Chunks:
+    """Return sequences in batches of like length, at most ``chunk_tokens`` each, padding included."""
+    places = batches_by_tokens([len(sequence) for sequence in sequences], chunk_tokens)
+    inputs = []
+    for batch in places:
+        arrays = padded([sequences[i] for i in batch], tokenizer.pad_id)
+        if not tokenizer.has_types:
+            del arrays["token_type_ids"]
+        inputs.append({name: torch.from_numpy(array) for name, array in arrays.items()})
+    return Chunks(inputs, torch.from_numpy(np.concatenate(places)))
+
+
+def to_device(value: Any, device: torch.device) -> Any:
+    """Move the tensors within a batch to a device."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, Chunks):
+        return Chunks([to_device(inputs, device) for inputs in value.inputs], value.order.to(device))
+    if isinstance(value, GroupBatch | TextBatch):
+        return type(value)(*(to_device(getattr(value, name), device) for name in value.__slots__))
+    if isinstance(value, dict):
+        return {key: to_device(item, device) for key, item in value.items()}
+    return value

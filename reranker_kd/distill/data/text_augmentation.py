@@ -1,0 +1,247 @@
+"""New texts out of old ones: words deleted, masked or swapped, spans and windows, queries taken out of documents.
+
+Pure functions on texts, which :mod:`reranker_kd.distill.data.augmentation` registers and applies. All draw from the
+generator that they are given, and return None where a text is too short to make another one of it.
+
+Masking and n-gram spans are those of Tang et al. 2019 (arXiv 1903.12136, sec. 3.3), whose third way, replacing words
+by others with the same part of speech, would need a tagger. Deletion and swap are those of Wei and Zou 2019 (EDA, arXiv
+1901.11196), the inverse cloze task is that of Lee et al. 2019 (arXiv 1906.00300, sec. 4).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from reranker_kd.distill.data.mining import draw_new
+from reranker_kd.errors import RecipeError
+
+_TOKEN = re.compile(r"\S+")
+_TERM = re.compile(r"\w+")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n")
+_LEAST_SALIENCE = 1e-9
+
+PseudoQuery = tuple[str, str]
+"""A query, and the text of the document that it is paired with."""
+
+
+def delete_words(text: str, rng: np.random.Generator, *, share: float = 0.1) -> str | None:
+    """Return the text without some of its words, single spaces between: at least one goes and one stays.
+
+    :param share: the probability that a word goes, above 0 and below 1
+    """
+    words = text.split()
+    kept = _kept(len(words), share, rng)
+    return None if kept is None else " ".join(word for word, stays in zip(words, kept, strict=True) if stays)
+
+
+def mask_words(text: str, rng: np.random.Generator, *, share: float = 0.1, mask: str = "[MASK]") -> str | None:
+    """Return the text with some of its words masked, single spaces between: at least one is, and one is not.
+
+    :param share: the probability that a word is masked, above 0 and below 1; 0.1 in Tang et al.
+    :param mask: the mask of the teacher's tokenizer
+    """
+    if mask.split() != [mask]:
+        raise RecipeError(f"augmentation masking: mask is {mask!r}; give one word, such as [MASK]")
+    words = text.split()
+    kept = _kept(len(words), share, rng)
+    return None if kept is None else " ".join(w if stays else mask for w, stays in zip(words, kept, strict=True))
+
+
+def swap_words(text: str, rng: np.random.Generator, *, swaps: int = 1) -> str | None:
+    """Return the text, single spaces between its words, after two different words changed places, ``swaps`` times."""
+    _check_above_zero("swap", swaps=swaps)
+    words = text.split()
+    if len(set(words)) < 2:
+        return None
+    swapped = words.copy()
+    for _ in range(swaps):
+        one = rng.integers(len(words))
+        other = rng.choice([place for place, word in enumerate(swapped) if word != swapped[one]])
+        swapped[one], swapped[other] = swapped[other], swapped[one]
+    return None if swapped == words else " ".join(swapped)
+
+
+def replace_words(text: str, rng: np.random.Generator, terms: Sequence[str], *, share: float = 0.3) -> str | None:
+    """Return the text with some of its words replaced by any terms, single spaces between: at least one is, one is not.
+
+    Every term is as likely, so that a student of embeddings also meets the words that its texts hardly have.
+
+    :param terms: what to draw from
+    :param share: the probability that a word is replaced, above 0 and below 1
+    """
+    words = text.split()
+    kept = _kept(len(words), share, rng)
+    if kept is None or not terms:
+        return None
+    drawn = rng.integers(len(terms), size=len(words)).tolist()
+    return " ".join(w if stays else terms[d] for w, stays, d in zip(words, kept, drawn, strict=True))
+
+
+def join_texts(text: str, rng: np.random.Generator, texts: Sequence[str], *, more: int = 1) -> str | None:
+    """Return the text and others after it, single spaces between their words.
+
+    A student of such texts meets longer inputs, and more than one subject in one.
+
+    :param texts: what to draw from, itself among them
+    :param more: how many are joined to it, from 1
+    """
+    _check_above_zero("joining", more=more)
+    drawn = [texts[place] for place in rng.choice(len(texts), min(more + 1, len(texts)), replace=False).tolist()]
+    others = [other for other in drawn if other != text][:more]
+    return " ".join(word for joined in [text, *others] for word in joined.split()) if others else None
+
+
+def sample_span(text: str, rng: np.random.Generator, *, shortest: int = 1, longest: int = 5) -> str | None:
+    """Return n successive words of the text, as they stand there; n is drawn evenly, then the place.
+
+    :param shortest: the least n
+    :param longest: the greatest n, if the text has more words; 5 in Tang et al.
+    """
+    _check_sizes("span", shortest, longest)
+    words = list(_TOKEN.finditer(text))
+    longest = min(longest, len(words) - 1)
+    if longest < shortest:
+        return None
+    size = rng.integers(shortest, longest + 1)
+    first = rng.integers(len(words) - size + 1)
+    return text[words[first].start() : words[first + size - 1].end()]
+
+
+def sample_window(text: str, rng: np.random.Generator, *, words: int = 100) -> str | None:
+    """Return a passage of so many successive words of a longer text, as they stand there."""
+    _check_above_zero("window", words=words)
+    return sample_span(text, rng, shortest=words, longest=words)
+
+
+def query_from_title(
+    text: str,
+    _rng: np.random.Generator,
+    _idf: Mapping[str, float],
+    *,
+    delimiter: str = "\n",
+    longest: int = 32,
+    keep: bool = True,
+) -> PseudoQuery | None:
+    """Return what stands before the first delimiter, as a query.
+
+    :param delimiter: what ends a title; a text without it has none
+    :param longest: the most words of a query
+    :param keep: the document keeps its title
+    """
+    _check_above_zero("title", longest=longest)
+    if not delimiter:
+        raise RecipeError("augmentation title: the delimiter is empty; give what ends a title, such as a line break")
+    title, _, rest = text.strip().partition(delimiter)
+    return _pseudo_query(title, rest, text, keep) if len(title.split()) <= longest else None
+
+
+def query_from_first_sentence(
+    text: str, _rng: np.random.Generator, _idf: Mapping[str, float], *, longest: int = 32, keep: bool = True
+) -> PseudoQuery | None:
+    """Return the first of several sentences, as a query; a line break ends a sentence.
+
+    :param longest: the most words of a query
+    :param keep: the document keeps the sentence
+    """
+    _check_above_zero("first-sentence", longest=longest)
+    first, *others = _sentences(text) or [""]
+    return _pseudo_query(first, " ".join(others), text, keep) if len(first.split()) <= longest else None
+
+
+def query_from_cloze(
+    text: str, rng: np.random.Generator, idf: Mapping[str, float], *, shortest: int = 4, longest: int = 32
+) -> PseudoQuery | None:
+    """Return a sentence as a query, and the text without it: the inverse cloze task.
+
+    The sentence is drawn with a probability in proportion to its salience, the mean idf of its distinct terms.
+
+    :param idf: inverse document frequencies by lower-case term; where no sentence has any, all are drawn evenly
+    :param shortest: the least words of a query
+    :param longest: the most words of a query
+    """
+    _check_sizes("cloze", shortest, longest)
+    sentences = _sentences(text)
+    salience = np.array([_salience(sentence, idf) for sentence in sentences])
+    # The order of a weighted draw without replacement: the first of waiting times whose rates are the weights.
+    for place in np.argsort(rng.exponential(size=len(sentences)) / np.maximum(salience, _LEAST_SALIENCE)).tolist():
+        sentence = sentences[place]
+        rest = " ".join(sentences[:place] + sentences[place + 1 :])
+        # A sentence that stands in the text twice, or within another, would be found there again.
+        if shortest <= len(sentence.split()) <= longest and rest and sentence not in rest:
+            return sentence, rest
+    return None
+
+
+def pair_with_others(
+    docids: Sequence[str], own: Collection[str], everyones: Sequence[str], rng: np.random.Generator, *, kept: int = 1
+) -> tuple[str, ...] | None:
+    """Return as many documents as were given, at least 2: ``kept`` of them, in their order, then documents of others.
+
+    :param docids: documents of the query
+    :param own: documents that no other query has to give: all of this query's
+    :param everyones: documents to draw from, each once
+    :param kept: documents of the query that stay, from 0
+    """
+    if kept < 0:
+        raise RecipeError(f"augmentation pairing: kept is {kept}; give 0 or more")
+    places = rng.choice(len(docids), min(kept, len(docids)), replace=False).tolist()
+    drawn = draw_new(everyones, max(len(docids), 2) - len(places), own, rng)
+    paired = (*(docids[place] for place in sorted(places)), *drawn)
+    return paired if drawn and len(paired) >= 2 else None
+
+
+def inverse_document_frequencies(texts: Iterable[str]) -> dict[str, float]:
+    """Return ln(1 + N / n) by lower-case term, for N texts of which n have the term."""
+    counts: Counter[str] = Counter()
+    total = 0
+    for text in texts:
+        total += 1
+        counts.update(_terms(text))
+    return {term: math.log1p(total / count) for term, count in counts.items()}
+
+
+def _kept(count: int, share: float, rng: np.random.Generator) -> list[bool] | None:
+    if not 0 < share < 1:
+        raise RecipeError(f"augmentation: share of words is {share}; give a number above 0 and below 1")
+    if count < 2:
+        return None
+    kept = rng.random(count) >= share
+    if kept.all() or not kept.any():
+        place = rng.integers(count)
+        kept[place] = not kept[place]
+    return [bool(stays) for stays in kept]
+
+
+def _pseudo_query(query: str, rest: str, text: str, keep: bool) -> PseudoQuery | None:
+    if not query.split() or not rest.split():
+        return None
+    return " ".join(query.split()), text if keep else rest.strip()
+
+
+def _sentences(text: str) -> list[str]:
+    return [" ".join(sentence.split()) for sentence in _SENTENCE_END.split(text) if sentence and sentence.split()]
+
+
+def _terms(text: str) -> set[str]:
+    return set(_TERM.findall(text.lower()))
+
+
+def _salience(sentence: str, idf: Mapping[str, float]) -> float:
+    terms = _terms(sentence)
+    return math.fsum(idf.get(term, 0.0) for term in terms) / max(len(terms), 1)
+
+
+def _check_above_zero(name: str, **numbers: int) -> None:
+    for option, number in numbers.items():
+        if number < 1:
+            raise RecipeError(f"augmentation {name}: {option} is {number}; give 1 or more")
+
+
+def _check_sizes(name: str, shortest: int, longest: int) -> None:
+    if not 1 <= shortest <= longest:
+        raise RecipeError(f"augmentation {name}: {shortest} to {longest} words; give 1 <= shortest <= longest")

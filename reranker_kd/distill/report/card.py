@@ -1,0 +1,223 @@
+"""What came of a distillation, beside the student: figures, fidelity, loss curves, and a model card out of all that."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accelerate import PartialState
+
+from reranker_kd.distill.data.sources import Validation
+from reranker_kd.distill.data.transfer_set import Group, TransferSet, pairs
+from reranker_kd.distill.distill import WORK, Distilled, distill
+from reranker_kd.distill.methods import METHODS
+from reranker_kd.distill.recipe import DistillRecipe, as_json
+from reranker_kd.distill.report.fidelity import Fidelity, fidelity
+from reranker_kd.distill.teachers.teacher import Teacher
+from reranker_kd.distill.training.train import VALIDATION
+from reranker_kd.evaluate.evaluation import evaluate_run
+from reranker_kd.evaluate.measures import parse_measures
+from reranker_kd.formats.files import atomic_writer
+from reranker_kd.provenance import software
+from reranker_kd.rerank.registry import load_reranker
+from reranker_kd.types import Run, in_rank_order
+
+REPORT = "report"
+"""The folder beneath a student's that holds the report."""
+
+_TIMED_PAIRS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Figures of a student.
+
+    :param figures: measure on the validation topics of first stage, teacher (where it scored them all) and student
+    :param fidelity: of the student's ranking of the validation candidates to the teacher's; None without both
+    :param parameters: number of weights
+    :param megabytes: of the weights as saved
+    :param pairs_per_second: over validation candidates, on this machine; None without validation
+    """
+
+    figures: dict[str, float]
+    fidelity: Fidelity | None
+    parameters: int
+    megabytes: float
+    pairs_per_second: float | None
+
+
+def distill_and_report(
+    recipe: DistillRecipe, output: Path, *, cache: Path | None = None, quiet: bool = False
+) -> Report | None:
+    """Make a student, measure it, and write report and model card; see :func:`~reranker_kd.distill.distill.distill`.
+
+    :return: under torchrun None in all processes but the first, which alone measures
+    """
+    distilled = distill(recipe, output, cache=cache, quiet=quiet)
+    if not PartialState().is_main_process:
+        return None
+    report = make_report(output, distilled)
+    write_report(output, recipe, distilled, report)
+    return report
+
+
+def make_report(output: Path, distilled: Distilled) -> Report:
+    """Measure a student that lies in ``output``."""
+    validation, teacher = distilled.validation, distilled.teacher
+    weights = [path for path in output.rglob("*.safetensors") if WORK not in path.parts]
+    size = sum(path.stat().st_size for path in weights) / 1e6
+    if validation is None:
+        return Report({}, None, distilled.student.parameters, size, None)
+    student_run = validation.rerank(output)
+    runs: dict[str, Run] = {"first stage": validation.first_stage(), "student": student_run}
+    compared = None
+    if teacher is not None:
+        teacher_run, complete = _teacher_run(validation, teacher)
+        # A run or qrels may know nothing of these topics.
+        compared = fidelity(teacher_run, student_run) if teacher_run else None
+        if complete:
+            runs["teacher"] = teacher_run
+    measures = parse_measures([validation.settings.measure])
+    figures = {
+        name: float(evaluate_run(run, validation.qrels, measures).means[measures[0].name]) for name, run in runs.items()
+    }
+    return Report(figures, compared, distilled.student.parameters, size, _speed(output, validation))
+
+
+def _teacher_run(validation: Validation, teacher: Teacher) -> tuple[Run, bool]:
+    groups = tuple(Group(qid, tuple(documents)) for qid, documents in validation.first_stage().items() if documents)
+    transfer_set = TransferSet(dict(validation.topics), validation.texts, groups)
+    listed = pairs(transfer_set)
+    scores = teacher.scores(transfer_set, listed, lambda _: None)
+    run: dict[str, dict[str, float]] = {}
+    for (qid, docid), score in zip(listed, scores.tolist(), strict=True):
+        if not np.isnan(score):
+            run.setdefault(qid, {})[docid] = score
+    return {qid: in_rank_order(documents) for qid, documents in run.items()}, not np.isnan(scores).any()
+
+
+def _speed(output: Path, validation: Validation) -> float:
+    reranker = load_reranker(output, precision="auto")
+    listed = [
+        (validation.topics[qid], validation.texts[docid])
+        for qid, documents in validation.first_stage().items()
+        for docid in documents
+    ][:_TIMED_PAIRS]
+    reranker.score_pairs(listed[:32])
+    start = time.perf_counter()
+    reranker.score_pairs(listed)
+    return len(listed) / (time.perf_counter() - start)
+
+
+def write_report(output: Path, recipe: DistillRecipe, distilled: Distilled, report: Report) -> None:
+    """Write ``report/`` (recipe, log, figures, fidelity as JSON; loss curves as a picture) and the model card."""
+    folder = output / REPORT
+    fidelity_record = None if report.fidelity is None else report.fidelity.record()
+    documents: dict[str, Any] = {
+        "recipe.json": as_json(recipe),
+        "log.json": distilled.log,
+        "figures.json": {
+            "validation": report.figures,
+            "parameters": report.parameters,
+            "megabytes": round(report.megabytes, 2),
+            "pairs_per_second": report.pairs_per_second,
+            "seconds": distilled.seconds,
+            "groups": len(distilled.transfer_set.groups),
+            "teacher": None if distilled.teacher is None else distilled.teacher.describe(),
+            "software": software(),
+        },
+        "fidelity.json": fidelity_record,
+    }
+    for name, content in documents.items():
+        if content is not None:
+            with atomic_writer(folder / name) as stream:
+                json.dump(content, stream, indent=2)
+                stream.write("\n")
+    draw_losses(distilled.log, folder / "losses.png")
+    with atomic_writer(output / "README.md") as stream:
+        stream.write(model_card(output.name, recipe, distilled, report))
+
+
+def draw_losses(log: list[list[dict[str, float]]], path: Path) -> None:
+    """Draw the losses of all stages and the validation measure over the updates, one stage after the other."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.add_subplot(xlabel="updates", ylabel="loss", yscale="log")
+    start = 0
+    curves: dict[str, list[tuple[float, float]]] = {}
+    validations = []
+    for entries in log:
+        for entry in entries:
+            step = start + entry["step"]
+            if f"eval_{VALIDATION}" in entry:
+                validations.append((step, entry[f"eval_{VALIDATION}"]))
+            for name, value in entry.items():
+                if "loss" in entry and name not in ("loss", "grad_norm", "learning_rate", "epoch", "step"):
+                    curves.setdefault(name, []).append((step, value))
+        start += max((int(entry["step"]) for entry in entries), default=0)
+        axes.axvline(start, color="0.8", linewidth=1)
+    for style, (name, points) in zip(["-", "--", "-.", ":"] * 4, curves.items(), strict=False):
+        axes.plot(*zip(*points, strict=True), style, label=name)
+    if validations:
+        other = axes.twinx()
+        other.set_ylabel("validation")
+        other.plot(*zip(*validations, strict=True), "k.-", label="validation")
+        other.legend(loc="upper left")
+    if curves:
+        axes.legend(loc="upper right")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+
+
+def model_card(name: str, recipe: DistillRecipe, distilled: Distilled, report: Report) -> str:
+    """Return the README of a student's folder."""
+    settings = recipe.student
+    size = f"{report.parameters / 1e6:.1f} million parameters ({report.megabytes:.1f} MB)"
+    steps = [str(max((int(entry["step"]) for entry in entries), default=0)) for entries in distilled.log]
+    start = f"{settings.start}{', its vocabulary alone' if settings.random else ''}"
+    lines = [
+        f"# {name}",
+        "",
+        f"A {settings.kind} of {size}, distilled by reranker_kd: `{recipe.method}` ({METHODS[recipe.method].source}).",
+        "",
+        "```python",
+        "from reranker_kd import load_reranker",
+        "",
+        f'load_reranker("{name}").score("a query", ["a passage", "another one"])',
+        "```",
+        "",
+        "## Training",
+        "",
+        f"- Teacher: {_teacher_line(recipe, distilled.teacher)}",
+        f"- Start: {start}; inputs of at most {settings.max_length} tokens",
+        f"- Transfer set: {len(distilled.transfer_set.groups)} groups, {len(pairs(distilled.transfer_set))} pairs",
+        f"- Updates: {', '.join(steps)} of {recipe.training.batch_groups} groups; seed {recipe.seed}",
+        "",
+        "The recipe as it was run, the log and all figures lie in `report/`.",
+    ]
+    if report.figures and recipe.validation is not None:
+        measure = recipe.validation.measure
+        chose = "which chose the checkpoint and so flatter the student: report on others"
+        lines += ["", "## Figures", "", f"{measure} on the validation topics, {chose}.", ""]
+        lines += [f"| run | {measure} |", "| --- | --- |"]
+        lines += [f"| {run} | {value:.4f} |" for run, value in report.figures.items()]
+    if report.pairs_per_second is not None:
+        lines += ["", f"Speed where it was made: {report.pairs_per_second:.0f} pairs a second."]
+    if report.fidelity is not None:
+        means = report.fidelity.record()["means"]
+        shown = ", ".join(f"{key.replace('_', ' ')} {value:.3f}" for key, value in means.items() if value is not None)
+        lines += ["", "## Fidelity to the teacher", "", f"Over the validation candidates: {shown}."]
+    return "\n".join(lines) + "\n"
+
+
+def _teacher_line(recipe: DistillRecipe, teacher: Teacher | None) -> str:
+    # A teacher of embeddings or layers alone gave no scores.
+    settings = {} if recipe.teacher is None else recipe.teacher.model_dump(exclude_defaults=True)
+    described = settings if teacher is None else teacher.describe()
+    named = [f"{key} {value}" for key, value in described.items() if isinstance(value, str | int | float)]
+    return ", ".join(named) or "none"

@@ -1,0 +1,1 @@
+"""Whatever scores the pairs of a transfer set."""

@@ -1,0 +1,1 @@
+"""A student while it learns."""

@@ -1,0 +1,179 @@
+"""Training one stage on the transformers Trainer: checkpoints, resume, mixed precision, validation."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import broadcast_object_list
+from torch import Tensor
+from torch.utils.data import Dataset
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers.trainer_callback import PrinterCallback
+from transformers.utils import logging
+
+from reranker_kd.distill.data.batches import to_device
+from reranker_kd.distill.recipe import TrainingSettings
+from reranker_kd.distill.training.distiller import Distiller
+from reranker_kd.inference.precision import resolve_precision
+from reranker_kd.progress import Advance
+
+Validate = Callable[[], float]
+"""Measures the student as it is; higher is better."""
+
+VALIDATION = "validation"
+
+
+def train_stage(
+    distiller: Distiller,
+    dataset: Dataset[int],
+    collate: Callable[[list[int]], Mapping[str, Any]],
+    settings: TrainingSettings,
+    folder: Path,
+    *,
+    steps: int,
+    learning_rate: float,
+    seed: int,
+    validate: Validate | None = None,
+    validate_every: int | None = None,
+    progress: Advance,
+) -> list[dict[str, float]]:
+    """Train until ``steps`` updates, or go on from the last checkpoint in ``folder``; return the log.
+
+    With a validation the best checkpoint's weights are in the distiller at the end, else the last ones. The same call
+    with the same seed gives the same weights on the same machine, interrupted or not.
+
+    :param folder: for checkpoints; two are kept
+    :param validate_every: updates between two validations; None validates with every checkpoint
+    :return: entries of step, loss and its parts, learning rate, validation
+    """
+    device = torch.device(settings.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if device.type == "cpu":
+        # The fused kernel's way back takes longer than all the rest of a step there.
+        for module in distiller.modules():
+            if isinstance(module, PreTrainedModel):
+                module.set_attn_implementation("eager")
+    every = min(steps, (validate and validate_every) or settings.save_every)
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        max_steps=steps,
+        per_device_train_batch_size=max(1, settings.batch_groups // settings.accumulate),
+        gradient_accumulation_steps=settings.accumulate,
+        learning_rate=learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=round(settings.warmup * steps),
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        bf16=resolve_precision(settings.precision, device) == torch.bfloat16,
+        use_cpu=device.type == "cpu",
+        seed=seed,
+        data_seed=seed,
+        logging_steps=min(settings.log_every, steps),
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=2,
+        eval_strategy="steps" if validate else "no",
+        eval_steps=every,
+        load_best_model_at_end=validate is not None,
+        metric_for_best_model=VALIDATION if validate else None,
+        greater_is_better=True if validate else None,
+        remove_unused_columns=False,
+        report_to="none",
+        disable_tqdm=True,
+        log_level="error",
+        log_level_replica="error",
+        dataloader_pin_memory=False,
+    )
+    # Several GPUs are for torchrun, a process each; one process would split batches, which it cannot.
+    arguments._n_gpu = min(1, arguments.n_gpu)
+    set_seed(seed)
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            trainer = _DistillationTrainer(
+                model=distiller,
+                args=arguments,
+                train_dataset=dataset,
+                eval_dataset=dataset,
+                data_collator=collate,
+                callbacks=[_Progress(progress)],
+                validate=validate,
+            )
+            # Prints every log entry to stdout.
+            trainer.remove_callback(PrinterCallback)
+            trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
+    finally:
+        logging.set_verbosity(before)
+    return [dict(entry) for entry in trainer.state.log_history]
+
+
+def _last_checkpoint(folder: Path) -> str | None:
+    """Return the last checkpoint that is whole: a kill may have cut short the writing of a later one."""
+    for path in sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.partition("-")[2]), reverse=True):
+        try:
+            # What the Trainer writes last.
+            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+            return str(path)
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+class _DistillationTrainer(Trainer):
+    def __init__(self, *, validate: Validate | None, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self._validate = validate
+        self._parts: dict[str, float] = {}
+        self._batches = 0
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,  # noqa: ARG002
+    ) -> Any:
+        losses = model(**inputs)
+        for name, value in losses.items():
+            if name != "loss":
+                self._parts[name] = self._parts.get(name, 0.0) + float(value)
+        self._batches += 1
+        return (losses["loss"], losses) if return_outputs else losses["loss"]
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        return to_device(inputs, self.args.device)
+
+    def log(self, logs: dict[str, float], *arguments: Any, **keywords: Any) -> None:
+        if "loss" in logs and self._batches:
+            logs = {**logs, **{name: value / self._batches for name, value in self._parts.items()}}
+            self._parts, self._batches = {}, 0
+        super().log(logs, *arguments, **keywords)
+
+    def evaluate(self, *_arguments: Any, **_keywords: Any) -> dict[str, float]:
+        assert self._validate is not None and self.model is not None
+        self.model.eval()
+        # Scoring draws no random numbers, but what it loads may: training must go on as if it had not been.
+        with torch.random.fork_rng(devices=[]):
+            # One process measures, all choose the same checkpoint.
+            measured = [self._validate() if self.is_world_process_zero() else 0.0]
+        metrics = {f"eval_{VALIDATION}": float(broadcast_object_list(measured)[0])}
+        self.model.train()
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+
+class _Progress(TrainerCallback):
+    def __init__(self, progress: Advance) -> None:
+        self._progress = progress
+        self._seen = 0
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:  # noqa: ARG002
+        self._progress.advance(state.global_step - self._seen)
+        self._seen = state.global_step

@@ -1,0 +1,1 @@
+"""From topics to figures: one path for run, rerank, demo and serve."""

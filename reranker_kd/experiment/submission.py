@@ -1,0 +1,146 @@
+"""The folder to submit: each run compressed under its tag, a README that describes them, checksums."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+from reranker_kd.errors import FormatError, OutputError
+from reranker_kd.formats.files import atomic_writer, read_lines, sha256_of_file
+from reranker_kd.formats.submission_rules import CheckedRun, KnownDocids, Rules, check_runs
+from reranker_kd.provenance import read_provenance
+
+CHECKSUMS = "SHA256SUMS"
+
+
+def write_submission(
+    folder: str | Path,
+    paths: Sequence[str | Path],
+    topics: Collection[str],
+    rules: Rules | None = None,
+    known_docids: KnownDocids | None = None,
+) -> list[FormatError]:
+    """Check runs, and write a folder of them unless there is a fault.
+
+    The folder gets ``TAG.txt.gz`` of each run, ``README.md`` with what provenance tells of each, and ``SHA256SUMS``,
+    which ``sha256sum --check`` reads. It appears under its name when it is whole. The same runs give the same bytes.
+
+    :param folder: must not be there yet, or be empty
+    :param topics: the qids that each run must have
+    :param rules: the track's; those of most tracks by default
+    :param known_docids: tells which documents the collection has; None leaves this unchecked
+    :return: every fault, by file and line; where there is any, nothing is written
+    :raises InputError: a file cannot be read
+    :raises OutputError: the folder holds something, or cannot be written
+    """
+    target = Path(folder)
+    rules = rules or Rules()
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        raise OutputError(f"{folder}: is there already: name a folder that is not")
+    runs, faults = check_runs(paths, topics, rules, known_docids)
+    if faults:
+        return faults
+    unfinished = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        for run in runs:
+            with atomic_writer(unfinished / _file_name(run)) as stream:
+                stream.writelines(f"{line}\n" for _, line in read_lines(run.path) if line and not line.isspace())
+        with atomic_writer(unfinished / "README.md") as stream:
+            stream.write(_readme(runs, len(topics), rules, docids_checked=known_docids is not None))
+        sums = [(sha256_of_file(file), file.name) for file in sorted(unfinished.iterdir())]
+        with atomic_writer(unfinished / CHECKSUMS) as stream:
+            stream.writelines(f"{checksum}  {name}\n" for checksum, name in sums)
+        unfinished.replace(target)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot write: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return []
+
+
+def _file_name(run: CheckedRun) -> str:
+    return f"{run.tag}.txt.gz"
+
+
+def _readme(runs: Sequence[CheckedRun], topics: int, rules: Rules, *, docids_checked: bool) -> str:
+    checks = [
+        f"at most {rules.depth} documents a query, none twice, ranked from 1 by falling scores",
+        f"all {topics} topics and no others",
+        f"tags of at most {rules.tag_length} letters, digits, dots, underscores and hyphens, a different one each",
+    ]
+    if docids_checked:
+        checks.append("every docid is in the collection")
+    lines = [
+        "# Submission",
+        "",
+        f"Runs in TREC's format. `sha256sum --check {CHECKSUMS}` tells whether they arrived whole.",
+        "",
+        "Checked:",
+        "",
+        *(f"- {check}" for check in checks),
+    ]
+    for run in runs:
+        lines += ["", f"## {run.tag}", "", f"`{_file_name(run)}`: {run.documents} documents for {run.queries} topics."]
+        lines += ["", *_description(run)]
+    return "\n".join(lines) + "\n"
+
+
+def _description(run: CheckedRun) -> list[str]:
+    record = read_provenance(run.path)
+    if record is None:
+        return ["No provenance lies beside this run: describe here what made it."]
+    if _section(record, "artefact").get("sha256") != sha256_of_file(run.path):
+        return ["The provenance beside this run is that of another file: describe here what made it."]
+    rows = [(name, text) for name, text in _facts(record) if text]
+    return ["| | |", "| --- | --- |", *(f"| {name} | {_cell(text)} |" for name, text in rows)]
+
+
+def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    model, candidates, software = (_section(record, key) for key in ("model", "candidates", "software"))
+    settings = {key: value for key, value in model.items() if key not in ("class", "name", "sha256")}
+    first_stage = candidates.get("path") or _section(candidates, "index").get("name")
+    versions = ("reranker_kd", "commit", "python", "torch", "transformers", "pyserini")
+    return [
+        ("stage", str(record.get("stage", ""))),
+        ("model", _name(model.get("name"))),
+        ("model class", str(model.get("class", ""))),
+        ("model SHA-256", str(model.get("sha256") or "")),
+        ("model settings", _listed(settings)),
+        ("candidates", _name(first_stage)),
+        ("candidates SHA-256", str(candidates.get("sha256") or "")),
+        ("index", _name(_section(record, "index").get("name"))),
+        ("topics", _name(record.get("topics"))),
+        ("texts", _name(record.get("texts"))),
+        ("parameters", _listed(_section(record, "parameters"))),
+        ("counts", _listed(_section(record, "counts"))),
+        ("seconds", _listed(_section(record, "seconds"))),
+        ("made", str(record.get("created", ""))),
+        ("software", ", ".join(f"{name} {software[name]}" for name in versions if software.get(name))),
+    ]
+
+
+def _section(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    section = record.get(key)
+    return section if isinstance(section, Mapping) else {}
+
+
+def _name(name: Any) -> str:
+    # Where a file lay on the machine that made the run is nobody's affair.
+    return PurePath(str(name)).name if name else ""
+
+
+def _listed(section: Mapping[str, Any], prefix: str = "") -> str:
+    parts = []
+    for key, value in section.items():
+        if isinstance(value, Mapping):
+            parts.append(_listed(value, f"{prefix}{key}."))
+        elif value is not None:
+            parts.append(f"{prefix}{key} {value}")
+    return ", ".join(filter(None, parts))
+
+
+def _cell(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,131 @@
+"""Running a network by OpenVINO: its operations fused, and one stream of batches on each core."""
+
+from __future__ import annotations
+
+import io
+import logging
+from contextlib import redirect_stdout
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import openvino
+
+from reranker_kd.errors import ModelError
+from reranker_kd.inference.backends.registry import ScoringNetwork, cores
+from reranker_kd.inference.batching import Arrays
+from reranker_kd.types import FloatArray
+
+_TYPE_OF = {"float32": "f32", "bfloat16": "bf16"}
+
+
+class OpenVinoBackend:
+    """Runs an OpenVINO model of dynamic shape on the CPU.
+
+    What OpenVINO prepares for a shape it keeps, so that batches out of few shapes run at the speed of a model that was
+    compiled for each, on one copy of the weights.
+
+    :param model: the model, or the path of its ``.xml``
+    :param precision: ``float32``, ``bfloat16``, ``auto`` for bfloat16 where the processor computes in it, or ``int8``
+        for a model that was quantised, whose other operations run as with ``auto``
+    :raises RuntimeError: the file is no OpenVINO model
+    """
+
+    name = "openvino"
+    device = "cpu"
+    batch_tokens = 1024
+    # AMX tiles and the fused attention take 16 at a time.
+    length_step = 16
+
+    def __init__(self, model: openvino.Model | Path, precision: str) -> None:
+        core = openvino.Core()
+        if precision in ("auto", "int8"):
+            has_half = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+            hint = "bfloat16" if has_half else "float32"
+            self.precision = precision if precision == "int8" else hint
+        else:
+            self.precision = hint = precision
+        self.workers = cores()
+        settings = {
+            "INFERENCE_PRECISION_HINT": _TYPE_OF[hint],
+            "NUM_STREAMS": str(self.workers),
+            "INFERENCE_NUM_THREADS": str(self.workers),
+        }
+        read = core.read_model(model) if isinstance(model, Path) else model
+        compiled = core.compile_model(read, "CPU", settings)
+        self._idle: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(self.workers):
+            self._idle.put(compiled.create_infer_request())
+
+    def run(self, arrays: Arrays) -> FloatArray:
+        """Return the network's rows, float32 (n, d); any number of threads may call it."""
+        request = self._idle.get()
+        try:
+            request.infer(arrays, share_inputs=True)
+            return request.get_output_tensor(0).data.copy()
+        finally:
+            self._idle.put(request)
+
+
+def openvino_model(network: ScoringNetwork, *, with_types: bool) -> openvino.Model:
+    """Return the OpenVINO model of a float32 torch network, for any number of rows and tokens.
+
+    :raises ModelError: the network has operations that OpenVINO does not know
+    """
+    from reranker_kd.inference.backends.tracing import quiet_tracing, traceable
+
+    module, example = traceable(network, with_types=with_types)
+    try:
+        with quiet_tracing():
+            model = openvino.convert_model(module, example_input=example)
+    except Exception as error:
+        said = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        raise ModelError(f"OpenVINO does not take this network ({said}): take the backend torch") from error
+    for port, name in zip(model.inputs, example, strict=True):
+        port.get_tensor().set_names({name})
+        port.get_node().set_partial_shape(openvino.PartialShape([-1, -1]))
+    model.validate_nodes_and_infer_types()
+    return model
+
+
+def quantised(model: openvino.Model, examples: list[Arrays]) -> openvino.Model:
+    """Return a model whose products with weights run in int8, by ranges that are fixed from examples.
+
+    Ranges fixed beforehand, unlike those taken from each batch, leave a score the same whatever else is in its batch.
+    Products of activations with activations, attention's, stay as they are: their ranges would take in the padding, and
+    so the score the length of its batch.
+
+    :param examples: inputs like those to come
+    """
+    import nncf
+
+    attention = [
+        node.get_friendly_name()
+        for node in model.get_ops()
+        if node.get_type_name() == "ScaledDotProductAttention"
+        or (node.get_type_name() == "MatMul" and not _is_weight(node.input_value(1).get_node()))
+    ]
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with redirect_stdout(io.StringIO()):
+            return nncf.quantize(
+                model,
+                nncf.Dataset(examples),
+                subset_size=len(examples),
+                model_type=nncf.ModelType.TRANSFORMER,
+                preset=nncf.QuantizationPreset.MIXED,
+                ignored_scope=nncf.IgnoredScope(names=attention, validate=False),
+                # Weights within 7 bits: processors without VNNI add up products in 16 bits, which would overflow, and
+                # an export may be opened on another machine than it was made on.
+                advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
+            )
+    finally:
+        logging.disable(before)
+
+
+def _is_weight(node: Any) -> bool:
+    """Tell whether a node is computed from constants alone."""
+    if node.get_type_name() in ("Constant", "Parameter"):
+        return node.get_type_name() == "Constant"
+    return all(_is_weight(node.input_value(place).get_node()) for place in range(node.get_input_size()))

@@ -1,1 +1,0 @@
-"""Runs made ready to be submitted: checked against a track's rules, described, compressed, with checksums."""
