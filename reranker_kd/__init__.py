@@ -22,8 +22,8 @@ _HOME_OF = {
     "Query": "reranker_kd.types",
     "QueryEncoder": "reranker_kd.retrieve.dense.query_encoder",
     "Ranking": "reranker_kd.types",
-    "Reranker": "reranker_kd.rerank.base",
     "RerankedSearcher": "reranker_kd.rerank.searcher",
+    "Reranker": "reranker_kd.rerank.base",
     "load_reranker": "reranker_kd.rerank.registry",
 }
 

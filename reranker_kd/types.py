@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,16 +45,44 @@ class Candidate:
     """A document found for a query: score (higher is more relevant) and, where it was fetched, its text."""
 
     docid: str
-    score: float
+    score: float = 0.0
     text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
+class Hit:
+    """A place of a ranking: the rank, from 1, and the document there."""
+
+    rank: int
+    docid: str
+    score: float
+    text: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Ranking:
-    """The candidates of one query, best first, ordered by :func:`rank_order`."""
+    """The candidates of one query, best first, ordered by :func:`rank_order`; iterates and indexes over hits."""
 
     query: Query
     candidates: tuple[Candidate, ...]
+
+    def __len__(self) -> int:
+        return len(self.candidates)
+
+    def __iter__(self) -> Iterator[Hit]:
+        return (self[place] for place in range(len(self)))
+
+    def __getitem__(self, place: int) -> Hit:
+        candidate = self.candidates[place]
+        rank = range(1, len(self) + 1)[place]
+        return Hit(rank, candidate.docid, candidate.score, candidate.text)
+
+    def to_pandas(self) -> Any:
+        """Return a ``pandas.DataFrame`` of the columns qid, rank, docid, score and text."""
+        import pandas
+
+        rows = [(self.query.qid, hit.rank, hit.docid, hit.score, hit.text) for hit in self]
+        return pandas.DataFrame(rows, columns=["qid", "rank", "docid", "score", "text"])
 
 
 def rank_order(docids: Sequence[str], scores: Sequence[float] | npt.NDArray[np.floating]) -> list[int]:

@@ -7,14 +7,14 @@ from pathlib import Path
 import torch
 from make_tiny_models import bert_tokenizer
 
-from reranker_kd.models.bert_bilstm import BertBiLSTM, BertBiLSTMConfig, save_bert_bilstm
+from reranker_kd.models.bert_bilstm import KIND, BertBiLSTM, BertBiLSTMShape
 
 
 def tiny_bert_bilstm(*, seed: int = 0, **settings: int | float | bool) -> BertBiLSTM:
     """Return a BertBiLSTM whose scores tell texts apart; settings are keys of its configuration."""
     torch.manual_seed(seed)
     sizes = {"embedding_size": 12, "hidden_size": 10, "attention_size": 6, "classifier_size": 8, **settings}
-    network = BertBiLSTM(BertBiLSTMConfig(vocabulary_size=len(bert_tokenizer()), **sizes))  # type: ignore[arg-type]
+    network = BertBiLSTM(BertBiLSTMShape(vocabulary_size=len(bert_tokenizer()), **({"max_length": 512} | sizes)))  # type: ignore[arg-type]
     with torch.no_grad():
         for parameter in network.parameters():
             if parameter.dim() > 1:
@@ -25,5 +25,5 @@ def tiny_bert_bilstm(*, seed: int = 0, **settings: int | float | bool) -> BertBi
 def make_bert_bilstm(folder: Path, *, seed: int = 0, **settings: int | float | bool) -> Path:
     """Save such a BertBiLSTM and its tokenizer. Returns the folder."""
     tokenizer = bert_tokenizer(with_types=bool(settings.get("segments", True)))
-    save_bert_bilstm(tiny_bert_bilstm(seed=seed, **settings), tokenizer, folder)
+    KIND.save(tiny_bert_bilstm(seed=seed, **settings), tokenizer, folder)
     return folder

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -13,16 +13,11 @@ import numpy.typing as npt
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from reranker_kd.inference.framed_pairs import FramedPairTokenizer
-from reranker_kd.inference.pair_tokenizer import PairTokenizer, longest_first
-from reranker_kd.inference.text_encoder import TextEncoder
-from reranker_kd.models.bert_bilstm import load_bert_bilstm
+from reranker_kd.inference.pair_tokenizer import FRAMINGS, PairTokenizer, longest_first
+from reranker_kd.inference.text_encoder import load_encoder
 from reranker_kd.models.exported import SavedTokenizer, read_export
-from reranker_kd.models.folder import kind_of
-from reranker_kd.models.gated_cross_encoder import load_gated_cross_encoder
+from reranker_kd.models.kinds import kind_of
 from reranker_kd.models.loading import load_tokenizer
-from reranker_kd.models.sequence_classifier import load_sequence_classifier
-from reranker_kd.models.twin import load_twin
 
 Pair = tuple[str, str]
 Lengths = npt.NDArray[np.int64]
@@ -30,18 +25,13 @@ Lengths = npt.NDArray[np.int64]
 _PROBES = (8, 16, 24)
 """Input lengths at which operations are counted: they are a quadratic of the length, so three say all."""
 
-_CROSS: dict[str, tuple[Callable[[Path], Any], type[PairTokenizer]]] = {
-    "cross-encoder": (load_sequence_classifier, PairTokenizer),
-    "bert-bilstm": (load_bert_bilstm, PairTokenizer),
-    "gated-cross-encoder": (load_gated_cross_encoder, FramedPairTokenizer),
-}
-
 
 @dataclass(frozen=True, slots=True)
 class NetworkCost:
     """What a set of pairs costs.
 
-    :param tokens: tokens that go through the network, special tokens included, padding not; a bi-encoder's are those
+    :param tokens: tokens that go through the network, special tokens included, padding not; of one that reads texts
+        those
         of the distinct texts
     :param operations: floating-point multiplications and additions of the matrix products behind them; None of an
         exported model, whose network torch does not know
@@ -60,16 +50,15 @@ def network_cost(folder: Path, pairs: Sequence[Pair], max_length: int) -> Networ
     :raises ModelError: the model cannot be loaded
     """
     kind = kind_of(folder)
-    if kind not in _CROSS:
-        return _cost_of_bi_encoder(folder, pairs, max_length)
-    load, tokenizer_class = _CROSS[kind]
+    if kind.reads == "texts":
+        return _cost_of_text_encoder(folder, pairs, max_length)
     export = read_export(folder)
-    tokenizer = tokenizer_class(SavedTokenizer(folder, export) if export else load_tokenizer(folder))
+    tokenizer = FRAMINGS[kind.framing](SavedTokenizer(folder, export) if export else load_tokenizer(folder))
     lengths = _pair_lengths(tokenizer, pairs, max_length)
     tokens = int(lengths.sum())
     if export:
         return NetworkCost(tokens)
-    network = load(folder).eval()
+    network = kind.load(folder)
     return NetworkCost(tokens, _operations(network, lengths, with_types=tokenizer.has_types), _parameters(network))
 
 
@@ -80,8 +69,8 @@ def folder_bytes(folder: Path) -> int:
     return sum(p.stat().st_size for p, names in parts if names[0] != "report" and not names[-1].startswith("."))
 
 
-def _cost_of_bi_encoder(folder: Path, pairs: Sequence[Pair], max_length: int) -> NetworkCost:
-    encoder = TextEncoder(folder, max_length=max_length)
+def _cost_of_text_encoder(folder: Path, pairs: Sequence[Pair], max_length: int) -> NetworkCost:
+    encoder = load_encoder(folder, max_length=max_length, backend="torch")
     frame = encoder.tokenizer.single_frame.size
     queries = encoder.query_tokens(list(dict.fromkeys(query for query, _ in pairs)))
     texts = encoder.document_tokens(list(dict.fromkeys(text for _, text in pairs)))
@@ -92,11 +81,12 @@ def _cost_of_bi_encoder(folder: Path, pairs: Sequence[Pair], max_length: int) ->
     tokens = sum(int(lengths.sum()) for lengths in sides)
     if read_export(folder):
         return NetworkCost(tokens)
-    twin = load_twin(folder).eval()
-    towers = (twin.query_tower, twin.document_tower)
+    kind = kind_of(folder)
+    network: Any = kind.load(folder)
+    towers = (network.query_tower, network.document_tower)
     with_types = encoder.tokenizer.has_types
     operations = sum(_operations(*side, with_types=with_types) for side in zip(towers, sides, strict=True))
-    return NetworkCost(tokens, operations, _parameters(twin))
+    return NetworkCost(tokens, operations, _parameters(network))
 
 
 def _pair_lengths(tokenizer: PairTokenizer, pairs: Sequence[Pair], max_length: int) -> Lengths:

@@ -10,7 +10,8 @@ from pathlib import Path
 from reranker_kd.benchmark import peers
 from reranker_kd.errors import InputError
 from reranker_kd.models.exported import read_export
-from reranker_kd.models.folder import content_hash, kind_of
+from reranker_kd.models.folder import content_hash
+from reranker_kd.models.kinds import kind_of
 from reranker_kd.models.registry import local_folder
 
 
@@ -135,4 +136,7 @@ def _is_export(model: str) -> bool:
 
 def _runs_elsewhere(model: str) -> bool:
     folder = local_folder(model)
-    return folder is not None and kind_of(folder) == "cross-encoder" and (folder / "model.safetensors").is_file()
+    if folder is None or not (folder / "model.safetensors").is_file():
+        return False
+    kind = kind_of(folder)
+    return kind.reads == "pairs" and bool(kind.opens_in(None))

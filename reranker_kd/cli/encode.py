@@ -79,7 +79,7 @@ def _encode(collection: str, model: str, output: Path, options: dict[str, Any]) 
     from reranker_kd.retrieve.dense import encoding
     from reranker_kd.retrieve.dense.index_types import resolve_index_type
 
-    encoder = load_encoder(model, **{"precision": "auto", **encoder_keywords(options)})
+    encoder = load_encoder(model, **encoder_keywords(options))
     resolve_index_type(options["index_type"], encoder.dimension)
     survey = encoding.survey_collection(collection)
     if survey.empty:

@@ -17,7 +17,7 @@ _REGISTRIES = {
     "losses": "reranker_kd.distill.objectives.losses:LOSSES",
     "layer_losses": "reranker_kd.distill.objectives.layer_losses:LAYER_LOSSES",
     "embedding_losses": "reranker_kd.distill.objectives.embedding_losses:EMBEDDING_LOSSES",
-    "students": "reranker_kd.distill.students:STUDENTS",
+    "kinds": "reranker_kd.models.kinds:KINDS",
     "teachers": "reranker_kd.distill.teachers.settings:TEACHERS",
     "augmentations": "reranker_kd.distill.data.augmentation:AUGMENTATIONS",
     "poolings": "reranker_kd.models.pooling:POOLINGS",
@@ -53,7 +53,7 @@ def models(output_format: str) -> None:
 def named() -> dict[str, dict[str, str]]:
     """Return all that can be named, by group: name -> what it is in a line, empty where no more can be said."""
     from reranker_kd.distill.methods import MASKED_LANGUAGE_MODEL
-    from reranker_kd.distill.students import StudentSettings
+    from reranker_kd.models.settings import TextSettings
     from reranker_kd.rerank.registry import registered_names
 
     groups = {"rerankers": dict(sorted(registered_names().items()))}
@@ -63,7 +63,7 @@ def named() -> dict[str, dict[str, str]]:
         groups[group] = {key: _line(entry) for key, entry in registry.items()}
     groups["losses"][MASKED_LANGUAGE_MODEL] = "masked tokens predicted from the others, without a teacher"
     groups["poolings"]["weighted"] = "learnt weights (TwinBERT, section 3.2)"
-    groups["crossings"] = dict.fromkeys(get_args(StudentSettings.model_fields["crossing"].annotation), "")
+    groups["crossings"] = dict.fromkeys(get_args(TextSettings.model_fields["crossing"].annotation), "")
     return groups
 
 
@@ -71,6 +71,9 @@ def _line(entry: Any) -> str:
     """Return where a method was published; of all else the first sentence of its docstring."""
     if hasattr(entry, "source"):
         return str(entry.source)
+    if hasattr(entry, "shape"):
+        # A kind is described by the file that it is.
+        entry = inspect.getmodule(entry.build)
     told = inspect.getdoc(getattr(entry, "function", entry)) or ""
     sentence = " ".join(re.split(r"\.(?:\n|$)", told, maxsplit=1)[0].split())
     # Docstrings are marked up for Sphinx.

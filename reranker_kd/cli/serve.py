@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 API_KEY_VARIABLE = "RERANKER_KD_API_KEY"
 
-FASTEST = {"backend": "auto", "precision": "auto"}
-"""Clients wait, so the default is what is fastest; by torch memory would also grow with the shapes that are seen."""
-
 
 @click.command()
 @click.option("--index", metavar="DIR|NAME", help="Lucene index that stores the texts, or a prebuilt one.")
@@ -135,7 +132,7 @@ def serve(
     # Before anything that takes long: a port that is taken shows at once.
     with listen(host, port) as listening, _opened(index, collection, quiet=options["quiet"]) as opened:
         asked = stages.encoder_keywords(options)
-        rerankers = {name: load_reranker(model, network_defaults=FASTEST, **asked) for name, model in names.items()}
+        rerankers = {name: load_reranker(model, **asked) for name, model in names.items()}
         service = Service(rerankers, None if opened is None else IndexedDocuments(opened), limits)
         if not is_loopback(host) and api_key is None:
             click.echo(f"warning: everybody who reaches {host} can use this service: give --api-key-file", err=True)

@@ -23,7 +23,7 @@ from reranker_kd.distill.methods import MASKED_LANGUAGE_MODEL, Stage
 from reranker_kd.distill.objectives.masked_language_model import MaskedLanguageModel
 from reranker_kd.distill.objectives.recording import LayerTeacher
 from reranker_kd.distill.recipe import DistillRecipe, as_json, needs_teacher
-from reranker_kd.distill.students import Student, build_student, token_encoder_of
+from reranker_kd.distill.students import Student, build_student
 from reranker_kd.distill.teachers.embeddings import embed_texts, encoder_of
 from reranker_kd.distill.teachers.teacher import EnsembleSettings, ModelSettings, Teacher, TeacherSettings, make_teacher
 from reranker_kd.distill.training.distiller import Distiller
@@ -31,8 +31,7 @@ from reranker_kd.distill.training.train import train_stage
 from reranker_kd.errors import InputError, RecipeError
 from reranker_kd.formats.files import atomic_writer
 from reranker_kd.inference.pair_tokenizer import PairTokenizer
-from reranker_kd.models.folder import kind_of
-from reranker_kd.models.gated_cross_encoder import GatedCrossEncoder, load_gated_cross_encoder
+from reranker_kd.models.kinds import kind_of, token_encoder_of
 from reranker_kd.models.loading import load_tokenizer
 from reranker_kd.models.registry import model_folder
 from reranker_kd.progress import progress_bar
@@ -160,13 +159,11 @@ def _layer_teacher(recipe: DistillRecipe, student: Student) -> LayerTeacher:
             f"student.start: its vocabulary is not that of the teacher {settings.model}: layers are compared over the "
             "same tokens, so start from a model of the teacher's vocabulary"
         )
+    if (kind := kind_of(folder)).name == student.kind.name:
+        network = kind.load(folder)
+        return LayerTeacher(network, kind.encoder(network))
     encoder = token_encoder_of(folder)
-    if not isinstance(student.network, GatedCrossEncoder):
-        return LayerTeacher(encoder, encoder)
-    # A bi-encoder reads the two texts of a pair apart.
-    gated = load_gated_cross_encoder(folder) if kind_of(folder) == "gated-cross-encoder" else None
-    network = gated or GatedCrossEncoder(student.network.config, encoder, gate=-1e9)
-    return LayerTeacher(network, network.transformer)
+    return LayerTeacher(student.kind.around(student.settings, encoder), encoder)
 
 
 def _first_model(settings: TeacherSettings | None) -> ModelSettings | None:
@@ -258,12 +255,14 @@ class _School:
         settings = self.student.settings
         lengths = {
             "max_length": settings.max_length,
-            "max_query_length": settings.max_query_length or settings.max_length,
+            "max_query_length": getattr(settings, "max_query_length", None) or settings.max_length,
         }
         if stage.over == "texts":
             texts = TextDataset(self.groups, self.embeddings if stage.embedding_losses else None)
             return texts, TextCollator(texts, self.tokenizer, **lengths)
-        return self.groups, GroupCollator(self.groups, self.tokenizer, twin=settings.kind == "twin", **lengths)
+        return self.groups, GroupCollator(
+            self.groups, self.tokenizer, twin=self.student.kind.reads == "texts", **lengths
+        )
 
     def _validate(self) -> float:
         assert self.validation is not None

@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from reranker_kd.distill.data.augmentation import Augment
 from reranker_kd.distill.data.mining import Draw
 from reranker_kd.distill.methods import DOMAIN_PRETRAINING, GENERAL, METHODS, Stage
-from reranker_kd.distill.students import StudentSettings
 from reranker_kd.distill.teachers.settings import AnyTeacher
 from reranker_kd.errors import RecipeError
 from reranker_kd.formats.recipe_file import beside, first_fault, read_yaml
+from reranker_kd.models.kinds import AnyShape
 
 _FILES = ("queries", "collection", "index", "qrels", "topics", "candidates", "folder")
 
@@ -110,7 +110,7 @@ class DistillRecipe(_Section):
     method: str
     seed: int = Field(default=42, ge=0)
     teacher: AnyTeacher | None = None
-    student: StudentSettings
+    student: AnyShape
     transfer_set: TransferSettings
     stages: tuple[Stage, ...] = ()
     general: int = Field(default=0, ge=0)

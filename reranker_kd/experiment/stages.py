@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from reranker_kd.errors import InputError
 from reranker_kd.formats.runs import write_run
+from reranker_kd.inference.options import ModelOptions
 from reranker_kd.progress import progress_bar
 from reranker_kd.provenance import write_provenance
 from reranker_kd.rerank.budget import Plan, milliseconds_a_pair, plan_stages, read_timings, within
 from reranker_kd.rerank.cascade import Cascade, ModelExpression, Stage, stages_of, tag_of
-from reranker_kd.rerank.early_stopping import Calibration, EarlyStopping, StoppingRule, calibrate
-from reranker_kd.rerank.long_documents import LongDocuments
+from reranker_kd.rerank.early_stopping import Calibration, EarlyStopping, calibrate
+from reranker_kd.rerank.options import RerankOptions
 from reranker_kd.rerank.rerank_run import RerankedRun, pair_count, requests_of, rerank_run
 from reranker_kd.types import Run, TextSource, Topics
 
@@ -275,21 +276,11 @@ def model_keywords(options: Mapping[str, Any]) -> dict[str, Any]:
 
     What was left at its default is not passed on: a reranker of another package knows only keywords of its own.
     """
-    long_documents = LongDocuments(
-        aggregation=options["long_documents"],
-        passage_length=options["passage_length"],
-        passage_stride=options["passage_stride"],
-        top_k=options["top_passages"],
-    )
-    asked = encoder_keywords(options)
-    if options.get("embeddings") is not None:
-        asked["embeddings"] = options["embeddings"]
-    if options.get("early_stopping") is not None:
-        asked["early_stopping"] = StoppingRule(options["early_stopping"], options["stopping_margin"])
-    return asked if long_documents == LongDocuments() else {"long_documents": long_documents, **asked}
+    fields = RerankOptions.model_fields
+    given = {name: options[name] for name in fields if options.get(name) not in (None, fields[name].default)}
+    return given | ({"embeddings": options["embeddings"]} if options.get("embeddings") else {})
 
 
 def encoder_keywords(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return what was asked of a network (its input's length, batches, device, precision, backend) by the options."""
-    names = ("max_length", "batch_tokens", "device", "precision", "backend")
-    return {name: options[name] for name in names if options.get(name) is not None}
+    return {name: options[name] for name in ModelOptions.model_fields if options.get(name) is not None}

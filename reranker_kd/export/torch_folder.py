@@ -1,4 +1,4 @@
-"""A model as a folder in its own format, its weights in another precision: for torch, for training on, or to ship."""
+"""A model as a folder for torch, its weights in another precision: to open elsewhere, to train on, or to ship."""
 
 from __future__ import annotations
 
@@ -9,38 +9,37 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from reranker_kd.errors import ModelError
 from reranker_kd.models.compact import COMPACT_WEIGHTS, WEIGHTS, compact, load_weights
 from reranker_kd.models.folder import read_json
+from reranker_kd.models.kinds import kind_of
+from reranker_kd.models.loading import load_tokenizer
 
-_NAMES = (WEIGHTS, COMPACT_WEIGHTS)
 _TYPE_KEYS = ("dtype", "torch_dtype")
 """What transformers calls the data type in ``config.json``, now and formerly."""
 
 
-def write_torch_folder(source: Path, target: Path, precision: str) -> None:
-    """Copy a model's folder with its weights in a precision, its report and hidden files left out.
+def write_torch_folder(source: Path, target: Path, precision: str) -> str:
+    """Save the model of a folder anew, its weights in a precision; return what else opens it, empty where nothing does.
 
     :param target: an empty folder
-    :param precision: ``float32``, ``bfloat16``, or ``int8`` with scales (see :mod:`reranker_kd.models.compact`)
-    :raises ModelError: weights that lie in several files
+    :param precision: ``float32``, ``bfloat16``, or ``int8`` with scales (see :mod:`reranker_kd.models.compact`), which
+        this package alone opens
     """
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns("report", ".*", *_NAMES), dirs_exist_ok=True)
-    if shards := sorted(target.rglob("*.safetensors.index.json")):
-        raise ModelError(
-            f"{source}: its weights lie in several files ({shards[0].name}): save it by save_pretrained with a larger "
-            "max_shard_size"
-        )
-    for folder in (target, *sorted(path for path in target.rglob("*") if path.is_dir())):
-        original = source / folder.relative_to(target)
-        if not any((original / name).is_file() for name in _NAMES):
-            continue
-        weights = load_weights(original)
-        if precision == "int8":
-            save_file(compact(weights), folder / COMPACT_WEIGHTS)
-        else:
-            save_file(_in_type(weights, getattr(torch, precision)), folder / WEIGHTS, metadata={"format": "pt"})
-        _say_type(folder / "config.json", "float32" if precision == "int8" else precision)
+    kind = kind_of(source)
+    network = kind.load(source)
+    kind.save(network, load_tokenizer(source), target)
+    if (source / "README.md").is_file():
+        shutil.copyfile(source / "README.md", target / "README.md")
+    if precision != "float32":
+        for path in sorted(target.rglob(WEIGHTS)):
+            weights = load_weights(path.parent)
+            if precision == "int8":
+                save_file(compact(weights), path.with_name(COMPACT_WEIGHTS))
+                path.unlink()
+            else:
+                save_file(_in_type(weights, getattr(torch, precision)), path, metadata={"format": "pt"})
+            _write_type(path.with_name("config.json"), "float32" if precision == "int8" else precision)
+    return "" if precision == "int8" else kind.opens_in(network)
 
 
 def _in_type(weights: dict[str, torch.Tensor], dtype: torch.dtype) -> dict[str, torch.Tensor]:
@@ -49,7 +48,7 @@ def _in_type(weights: dict[str, torch.Tensor], dtype: torch.dtype) -> dict[str, 
     }
 
 
-def _say_type(path: Path, dtype: str) -> None:
+def _write_type(path: Path, dtype: str) -> None:
     content = read_json(path) if path.is_file() else {}
     if keys := [key for key in _TYPE_KEYS if key in content]:
         path.write_text(json.dumps({**content, keys[0]: dtype}, indent=2) + "\n", encoding="utf-8")

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from reranker_kd.errors import ModelError
-from reranker_kd.inference.backends.registry import Backend
 from reranker_kd.inference.batching import batches_by_tokens, padded, rounded_up
+from reranker_kd.inference.interface import Runner
 from reranker_kd.inference.pair_tokenizer import TokenSequence
 from reranker_kd.types import FloatArray
 
@@ -31,17 +31,17 @@ class Engine:
 
     Where memory runs out, the batch is halved, and so are those after it.
 
-    :param backend: the network, ready to run
+    :param runner: the network, ready to run
     :param pad_id: the token that fills shorter rows
     :param with_types: whether the network takes ``token_type_ids``
     :param batch_tokens: tokens of a batch, padding included; None takes what suits the backend
     """
 
-    def __init__(self, backend: Backend, *, pad_id: int, with_types: bool, batch_tokens: int | None = None) -> None:
-        self.backend = backend
+    def __init__(self, runner: Runner, *, pad_id: int, with_types: bool, batch_tokens: int | None = None) -> None:
+        self.runner = runner
         self._pad_id = pad_id
         self._with_types = with_types
-        self._batch_tokens = batch_tokens or backend.batch_tokens
+        self._batch_tokens = batch_tokens or runner.batch_tokens
 
     def run(
         self, sequences: Sequence[TokenSequence], on_progress: Callable[[int], None] = lambda _: None
@@ -54,7 +54,7 @@ class Engine:
         if not sequences:
             return np.zeros((0, 1), dtype=np.float32)
         lengths = [len(sequence) for sequence in sequences]
-        batches = batches_by_tokens(lengths, self._batch_tokens, self.backend.length_step)
+        batches = batches_by_tokens(lengths, self._batch_tokens, self.runner.length_step)
         outputs: FloatArray | None = None
         for batch, rows in zip(batches, self._rows_of_all(sequences, batches), strict=True):
             if outputs is None:
@@ -70,7 +70,7 @@ class Engine:
         def rows(batch: npt.NDArray[np.intp]) -> FloatArray:
             return self._rows([sequences[place] for place in batch])
 
-        workers = min(self.backend.workers, len(batches))
+        workers = min(self.runner.workers, len(batches))
         if workers == 1:
             yield from map(rows, batches)
             return
@@ -78,17 +78,17 @@ class Engine:
             yield from pool.map(rows, batches)
 
     def _rows(self, batch: list[TokenSequence]) -> FloatArray:
-        longest = rounded_up(max(map(len, batch)), self.backend.length_step)
+        longest = rounded_up(max(map(len, batch)), self.runner.length_step)
         # Another batch may have met the end of memory since this one was made.
         if len(batch) > 1 and len(batch) * longest > self._batch_tokens:
             return self._halves(batch)
         fits = max(1, self._batch_tokens // longest)
-        rows = min(fits, power_of_two(len(batch))) if self.backend.length_step > 1 else len(batch)
-        arrays = padded(batch, self._pad_id, self.backend.length_step, rows)
+        rows = min(fits, power_of_two(len(batch))) if self.runner.length_step > 1 else len(batch)
+        arrays = padded(batch, self._pad_id, self.runner.length_step, rows)
         if not self._with_types:
             del arrays["token_type_ids"]
         try:
-            outputs = self.backend.run(arrays)
+            outputs = self.runner.run(arrays)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -100,7 +100,7 @@ class Engine:
         else:
             if len(outputs) != max(rows, len(batch)):
                 raise ModelError(
-                    f"backend {self.backend.name}: takes the number of rows for fixed with this network: take the "
+                    f"backend {self.runner.name}: takes the number of rows for fixed with this network: take the "
                     "backend torch"
                 )
             return outputs[: len(batch)]

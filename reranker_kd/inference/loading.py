@@ -1,73 +1,333 @@
-"""Engines out of networks and out of exported folders."""
+"""From a model's folder to engines that run it: on torch, or compiled by a backend once and kept on disk."""
 
 from __future__ import annotations
 
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-from reranker_kd.errors import InputError
-from reranker_kd.inference.backends.registry import Backend, ScoringNetwork, load_backend, make_backend
+from reranker_kd.errors import InputError, ModelError
+from reranker_kd.inference.backends import BACKENDS
 from reranker_kd.inference.engine import Engine
-from reranker_kd.inference.pair_tokenizer import PairTokenizer
-from reranker_kd.models.exported import Export
+from reranker_kd.inference.interface import Backend, Examples, Runner
+from reranker_kd.inference.options import ModelOptions
+from reranker_kd.inference.pair_tokenizer import FRAMINGS, PairTokenizer
+from reranker_kd.inference.precision import check_precision, computes_in_bfloat16, torch_device
+from reranker_kd.models.exported import Export, SavedTokenizer, read_export
+from reranker_kd.models.folder import EXPORT_FILE, content_hash
+from reranker_kd.models.settings import Framing, TextSettings
 
-_BACKEND_OF = {"openvino": "openvino", "onnx": "onnxruntime"}
+if TYPE_CHECKING:
+    from reranker_kd.models.crossing import DotCrossing
+    from reranker_kd.models.network import Network
+
+CACHE_VARIABLE = "RERANKER_KD_CACHE"
+"""The environment variable that names the folder of compiled networks; empty keeps none."""
 
 
 @dataclass(frozen=True, slots=True)
-class EngineSettings:
-    """What a user may ask of an engine; None leaves it to the engine.
+class LoadedNetworks:
+    """A model's networks in float32 and in evaluation mode, and what is known of their inputs.
 
-    :param batch_tokens: tokens of a batch, padding included
-    :param device: a torch device
-    :param precision: a name out of :data:`reranker_kd.inference.precision.PRECISIONS`
-    :param backend: a name out of :data:`reranker_kd.inference.backends.registry.BACKENDS`
+    :param networks: ``network`` of a model that reads pairs, ``query`` and ``document`` of others; each maps token
+        arrays (n, tokens) to float (n, d); one object where both sides share it
+    :param tokenizer: a ``transformers`` tokenizer
+    :param limit: tokens that an input takes at most, special tokens included
+    :param own_length: tokens of an input that the model's author set
+    :param texts: of a model that reads texts; its embeddings' ``dimension`` and ``crossing`` likewise
     """
 
-    batch_tokens: int | None = None
-    device: str | None = None
-    precision: str | None = None
-    backend: str | None = None
+    kind: str
+    reads: Literal["pairs", "texts"]
+    framing: Framing
+    networks: dict[str, Network]
+    tokenizer: Any
+    limit: int
+    own_length: int | None
+    texts: TextSettings | None = None
+    dimension: int | None = None
+    crossing: DotCrossing | None = None
 
 
-def engine_of_network(network: ScoringNetwork, tokenizer: PairTokenizer, asked: EngineSettings) -> Engine:
-    """Return an engine that runs a torch network, by default by torch in float32."""
-    made = make_backend(
-        network,
-        with_types=tokenizer.has_types,
-        backend=asked.backend or "torch",
-        precision=asked.precision or "float32",
-        device=asked.device,
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model ready to run; the fields as in :class:`LoadedNetworks`.
+
+    :param engines: by the names of the networks
+    :param crossing: None where embeddings are compared by their inner product
+    """
+
+    folder: Path
+    reads: Literal["pairs", "texts"]
+    tokenizer: PairTokenizer
+    engines: dict[str, Engine]
+    limit: int
+    own_length: int | None
+    texts: TextSettings | None
+    dimension: int | None
+    crossing: DotCrossing | None
+
+    def describe(self) -> dict[str, Any]:
+        """Return content hash, backend, precision and device, for a provenance file."""
+        runner = next(iter(self.engines.values())).runner
+        running = {"backend": runner.name, "precision": runner.precision, "device": runner.device}
+        return {"sha256": content_hash(self.folder), **running}
+
+
+def load_model(folder: Path, options: ModelOptions) -> LoadedModel:
+    """Return the model of a folder, on the backend that was asked for, or on the fastest that takes it.
+
+    :param folder: what ``save_pretrained``, sentence-transformers, ``distill`` or ``export`` wrote
+    :raises InputError: an unknown backend, or one that does not run as asked
+    :raises ModelError: the model cannot be loaded, a package is missing, or the backend does not take the network
+    """
+    if (export := read_export(folder)) is not None:
+        return _of_export(folder, export, options)
+    check_precision(options.precision)
+    candidates = list(_backends(options))
+    loaded: LoadedNetworks | None = None
+    for place, backend in enumerate(candidates, start=1):
+        try:
+            kept = _cache_folder(folder, backend, options)
+            if kept is None or (export := read_export(kept)) is None:
+                loaded = loaded or load_networks(folder)
+                if kept is None or not _keep(folder, loaded, backend, kept):
+                    return _of_networks(folder, loaded, backend, options)
+                export = read_export(kept)
+                assert export is not None
+            return _of_export(kept, export, options, folder)
+        except ModelError:
+            # A network with operations that this backend does not know.
+            if place == len(candidates):
+                raise
+    raise AssertionError("no backend")
+
+
+def load_networks(folder: Path) -> LoadedNetworks:
+    """Load the networks of a folder that is no export.
+
+    :raises ModelError: the model cannot be loaded
+    """
+    from reranker_kd.models.kinds import kind_of
+    from reranker_kd.models.loading import load_tokenizer, longest_input
+    from reranker_kd.models.towers import PreparedTower
+
+    kind = kind_of(folder)
+    network: Any = kind.load(folder)
+    network.for_inference()
+    tokenizer = load_tokenizer(folder)
+    limit = longest_input(kind.encoder(network), network.shape, tokenizer)
+    if kind.reads == "pairs":
+        networks = {"network": network}
+        return LoadedNetworks(kind.name, kind.reads, kind.framing, networks, tokenizer, limit, network.shape.max_length)
+    query = PreparedTower(network.shape, network.query_tower, network.crossing)
+    shared = network.query_tower is network.document_tower
+    document = query if shared else PreparedTower(network.shape, network.document_tower, network.crossing)
+    return LoadedNetworks(
+        kind.name,
+        kind.reads,
+        kind.framing,
+        {"query": query, "document": document},
+        tokenizer,
+        limit,
+        network.shape.max_length,
+        TextSettings.model_validate(network.shape.model_dump(include=set(TextSettings.model_fields))),
+        network.dimension(),
+        network.crossing,
     )
-    return _engine(made, tokenizer, asked)
 
 
-def engine_of_export(
-    folder: Path, export: Export, network: str, tokenizer: PairTokenizer, asked: EngineSettings
-) -> Engine:
-    """Return an engine that runs a network of an exported folder, as it was exported.
+def write_export(
+    source: Path,
+    loaded: LoadedNetworks,
+    backend: Backend,
+    precision: Literal["float32", "bfloat16", "int8"],
+    output: Path,
+    *,
+    name: str,
+    examples: dict[str, Examples] | None = None,
+    calibration: dict[str, Any] | None = None,
+) -> Export:
+    """Write networks, tokenizer and ``export.json`` into a folder that exists; return what the last says.
 
-    :param network: its name in ``export.json``
-    :raises InputError: another backend, precision or device is asked for than the folder was exported for
+    :param source: the model's own folder
+    :param examples: by network, inputs like those to come, which int8 takes its ranges from
+    :raises ModelError: a tokenizer or a network that cannot be exported
     """
-    has = {"backend": _BACKEND_OF[export.format], "precision": export.precision, "device": "cpu"}
-    for setting, exported_for in has.items():
-        if (value := getattr(asked, setting)) not in (None, "auto", exported_for):
-            raise InputError(
-                f"{folder}: was exported for {setting} {exported_for}, not {value}: leave it out, or export the model "
-                "again"
+    if not hasattr(loaded.tokenizer, "backend_tokenizer"):
+        raise ModelError(f"{source}: its tokenizer has no tokenizer.json: save it with a current transformers")
+    assert backend.export is not None
+    files: dict[int, str] = {}
+    networks = {}
+    with_types = FRAMINGS[loaded.framing](loaded.tokenizer).has_types
+    for side, network in loaded.networks.items():
+        if id(network) not in files:
+            files[id(network)] = f"{side}{backend.suffix}"
+            backend.export(
+                network,
+                output / files[id(network)],
+                with_types=with_types,
+                precision=precision,
+                examples=(examples or {}).get(side, ()),
             )
-    # What was exported in half precision still runs where the processor has none.
-    wanted = "auto" if export.precision == "bfloat16" else export.precision
-    loaded = load_backend(folder / export.networks[network], precision=wanted)
-    return _engine(loaded, tokenizer, asked)
+        networks[side] = files[id(network)]
+    loaded.tokenizer.backend_tokenizer.save(str(output / "tokenizer.json"))
+    if loaded.crossing is not None and not loaded.crossing.searchable:
+        from reranker_kd.models.crossing import save_crossing
+
+        save_crossing(loaded.crossing, output)
+    pad_id = loaded.tokenizer.pad_token_id
+    export = Export(
+        kind=loaded.kind,
+        reads=loaded.reads,
+        framing=loaded.framing,
+        format=backend.name,
+        precision=precision,
+        networks=networks,
+        limit=loaded.limit,
+        own_length=loaded.own_length,
+        pad_id=0 if pad_id is None else pad_id,
+        input_names=list(loaded.tokenizer.model_input_names),
+        texts=loaded.texts,
+        dimension=loaded.dimension,
+        source={"name": name, "sha256": content_hash(source)},
+        calibration=calibration,
+    )
+    write_record(export, output)
+    return export
 
 
-def _engine(backend: Backend, tokenizer: PairTokenizer, asked: EngineSettings) -> Engine:
-    return Engine(backend, pad_id=tokenizer.pad_id, with_types=tokenizer.has_types, batch_tokens=asked.batch_tokens)
+def write_record(export: Export, folder: Path) -> None:
+    """Write ``export.json``."""
+    (folder / EXPORT_FILE).write_text(export.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
-def describe_engine(engine: Engine) -> dict[str, str]:
-    """Return backend, precision and device, for a provenance file."""
-    backend = engine.backend
-    return {"backend": backend.name, "precision": backend.precision, "device": backend.device}
+def _backends(options: ModelOptions) -> Iterator[Backend]:
+    """Yield the backends to try, in their order."""
+    if options.backend != "auto":
+        backend = BACKENDS[options.backend]
+        backend.check_installed()
+        yield backend
+        return
+    device = torch_device(options.device)
+    in_half = options.precision == "bfloat16" or (options.precision == "auto" and computes_in_bfloat16(device))
+    installed = [backend for backend in BACKENDS.values() if backend.installed()]
+    preferred = {backend.name: backend.preference(device, in_half) for backend in installed}
+    yield from sorted(
+        (backend for backend in installed if preferred[backend.name] is not None),
+        key=lambda backend: -(preferred[backend.name] or 0),
+    )
+
+
+def _of_networks(folder: Path, loaded: LoadedNetworks, backend: Backend, options: ModelOptions) -> LoadedModel:
+    tokenizer = FRAMINGS[loaded.framing](loaded.tokenizer)
+    device = torch_device(options.device if backend.export is None else options.device or "cpu")
+    # The crossing within a tower moves to the tower's device.
+    crossing = None if loaded.crossing is None or loaded.crossing.searchable else loaded.crossing.copy()
+    made: dict[int, Engine] = {}
+    for network in loaded.networks.values():
+        if id(network) not in made:
+            runner = backend.make(network, with_types=tokenizer.has_types, precision=options.precision, device=device)
+            made[id(network)] = _engine(runner, tokenizer, options)
+    engines = {side: made[id(network)] for side, network in loaded.networks.items()}
+    return LoadedModel(
+        folder,
+        loaded.reads,
+        tokenizer,
+        engines,
+        loaded.limit,
+        loaded.own_length,
+        loaded.texts,
+        loaded.dimension,
+        crossing,
+    )
+
+
+def _of_export(folder: Path, export: Export, options: ModelOptions, source: Path | None = None) -> LoadedModel:
+    """Return the model of an exported folder.
+
+    :param source: the model's own folder, where the export is only what is kept of it; None for an export that a
+        user made, which runs as it was exported
+    """
+    backend = BACKENDS[export.backend]
+    precision = options.precision
+    if source is None:
+        has = {"backend": export.backend, "precision": export.precision, "device": "cpu"}
+        for setting, exported_for in has.items():
+            if (value := getattr(options, setting)) not in (None, "auto", exported_for):
+                raise InputError(
+                    f"{folder}: was exported for {setting} {exported_for}, not {value}: leave it out, or export the "
+                    "model again"
+                )
+        # What was exported in half precision still runs where the processor has none.
+        precision = "auto" if export.precision == "bfloat16" else export.precision
+    reads, framing = export.reads, export.framing
+    if reads is None or framing is None:
+        from reranker_kd.models.kinds import kind_named
+
+        kind = kind_named(export.kind, folder / EXPORT_FILE)
+        reads, framing = kind.reads, kind.framing
+    tokenizer = FRAMINGS[framing](SavedTokenizer(folder, export))
+    backend.check_installed()
+    assert backend.open is not None
+    opened: dict[str, Engine] = {}
+    for file in export.networks.values():
+        if file not in opened:
+            try:
+                opened[file] = _engine(backend.open(folder / file, precision), tokenizer, options)
+            except RuntimeError as error:
+                message = str(error).strip().splitlines()[-1]
+                raise ModelError(f"{folder / file}: cannot be read: {message}: export it again") from error
+    crossing = None
+    if export.texts is not None and export.texts.crossing not in ("cosine", "dot"):
+        from reranker_kd.models.crossing import load_crossing
+
+        assert export.dimension is not None
+        crossing = load_crossing(folder, export.texts.crossing, export.dimension)
+    engines = {side: opened[file] for side, file in export.networks.items()}
+    return LoadedModel(
+        source or folder,
+        reads,
+        tokenizer,
+        engines,
+        export.limit,
+        export.own_length,
+        export.texts,
+        export.dimension,
+        crossing,
+    )
+
+
+def _engine(runner: Runner, tokenizer: PairTokenizer, options: ModelOptions) -> Engine:
+    return Engine(runner, pad_id=tokenizer.pad_id, with_types=tokenizer.has_types, batch_tokens=options.batch_tokens)
+
+
+def _cache_folder(folder: Path, backend: Backend, options: ModelOptions) -> Path | None:
+    """Return where a backend's compiled networks of a model are kept; None where nothing is to be kept."""
+    place = os.environ.get(CACHE_VARIABLE, str(Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "reranker_kd"))
+    if backend.export is None or not place or options.device not in (None, "cpu"):
+        return None
+    versions = [version("reranker-kd"), *map(version, backend.packages)]
+    key = hashlib.sha256("\0".join([content_hash(folder), backend.name, *versions]).encode()).hexdigest()[:32]
+    return Path(place).expanduser() / key
+
+
+def _keep(folder: Path, loaded: LoadedNetworks, backend: Backend, kept: Path) -> bool:
+    """Write compiled networks to where they are kept; tell whether they could be written."""
+    temporary = kept.with_name(f".{kept.name}.{secrets.token_hex(4)}.part")
+    try:
+        temporary.mkdir(parents=True)
+        write_export(folder, loaded, backend, "float32", temporary, name=folder.name)
+        temporary.replace(kept)
+    except OSError:
+        # No room, no right to write, or another process was first: it runs all the same.
+        return (kept / EXPORT_FILE).is_file()
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return True

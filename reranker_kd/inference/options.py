@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Precision = Literal["auto", "float32", "bfloat16", "int8"]
+
+
+REFERENCE: dict[str, Any] = {"backend": "torch", "precision": "float32"}
+"""The options whose scores are the same on every processor, but for rounding: what all others are held against."""
 
 
 class ModelOptions(BaseModel):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from reranker_kd.errors import ModelError
+from reranker_kd.models.settings import Framing
 
 TokenIds = npt.NDArray[np.int32]
 
@@ -114,6 +115,33 @@ class PairTokenizer:
             after=tuple(ids[second_end:]),
             types=(type_at(0), type_at(start), type_at(end), type_at(second_start), type_at(len(types) - 1)),
         )
+
+
+class EachFramedTokenizer(PairTokenizer):
+    """Joins the framed query and the framed document, for networks that began as a bi-encoder.
+
+    Token types 0 and 1 mark the two.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        super().__init__(tokenizer)
+        self.has_types = True
+        single = self.single_frame
+        self.pair_frame = replace(self.pair_frame, before=single.before, between=single.after + single.before)
+
+    def _check_pairs(self) -> None:
+        # Pairs are framed here, and not as the tokenizer would.
+        pass
+
+    def pair(self, first: TokenIds, second: TokenIds) -> TokenSequence:
+        """Frame a pair of texts."""
+        query, document = self.single(first), self.single(second)
+        types = np.repeat(np.array([0, 1], dtype=np.int32), [len(query), len(document)])
+        return TokenSequence(np.concatenate([query.ids, document.ids]), types)
+
+
+FRAMINGS: dict[Framing, type[PairTokenizer]] = {"pair": PairTokenizer, "each": EachFramedTokenizer}
+"""How a kind of model has its pairs framed."""
 
 
 def longest_first(first: int, second: int, room: int) -> tuple[int, int]:

@@ -44,3 +44,10 @@ def computes_in_bfloat16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     # AVX-512 BF16 or AMX, through oneDNN.
     return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def torch_device(requested: str | None) -> torch.device:
+    """Return a device by its name; None gives a CUDA GPU where there is one, else the CPU."""
+    import torch
+
+    return torch.device(requested or ("cuda" if torch.cuda.is_available() else "cpu"))

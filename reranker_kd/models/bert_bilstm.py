@@ -8,62 +8,36 @@ sizes by default, and the start from a BERT's word embeddings, reduced where the
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Literal
 
 import torch
-from safetensors.torch import save_file
+from pydantic import Field
 
-from reranker_kd.errors import ModelError
-from reranker_kd.models.compact import WEIGHTS, load_weights
-from reranker_kd.models.folder import check_weights, read_json
+from reranker_kd.errors import ModelError, RecipeError
+from reranker_kd.models.kind import Kind, Shape, Start
+from reranker_kd.models.network import Network
 
 
-@dataclass(frozen=True, slots=True)
-class BertBiLSTMConfig:
-    """The shape of a network, and what ``config.json`` of its folder says beside ``model_type``.
+class BertBiLSTMShape(Shape):
+    """The shape of a BertBiLSTM.
 
-    :param vocabulary_size: word pieces of the tokenizer
-    :param embedding_size: width of a word piece's embedding
+    :param vocabulary_size: word pieces of the tokenizer; None takes the start's
+    :param embedding_size: width of a word piece's embedding; None takes 128, or the start's where that is less
     :param hidden_size: width of an LSTM's state, for each of the two directions
     :param layers: bidirectional LSTM layers, one upon the other
-    :param dropout: share of the embeddings, states and classifier units that training leaves out
     :param attention_size: width of the layer that weighs the tokens
     :param classifier_size: width of the layer before the score
-    :param segments: whether an embedding of the token type tells query from document
-    :param max_length: tokens of an input at most, special tokens included
-    :raises ModelError: a value out of range or of another type
+    :param segments: whether an embedding of the token type marks query and document
     """
 
-    model_type: ClassVar[str] = "bert-bilstm"
-
-    vocabulary_size: int
-    embedding_size: int = 128
-    hidden_size: int = 256
-    layers: int = 1
-    dropout: float = 0.1
-    attention_size: int = 128
-    classifier_size: int = 256
+    kind: Literal["bert-bilstm"] = "bert-bilstm"
+    vocabulary_size: int | None = Field(default=None, ge=1)
+    embedding_size: int | None = Field(default=None, ge=1)
+    hidden_size: int = Field(default=256, ge=1)
+    layers: int = Field(default=1, ge=1)
+    attention_size: int = Field(default=128, ge=1)
+    classifier_size: int = Field(default=256, ge=1)
     segments: bool = True
-    max_length: int = 512
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            # A bool is an int to Python, but no size.
-            if field.type == "int" and (type(value) is not int or value < 1):
-                raise ModelError(f"{field.name} must be a whole number of at least 1, got {value!r}")
-        if type(self.dropout) not in (int, float) or not 0 <= self.dropout < 1:
-            raise ModelError(f"dropout must be a number of at least 0 and below 1, got {self.dropout!r}")
-        if type(self.segments) is not bool:
-            raise ModelError(f"segments must be true or false, got {self.segments!r}")
-
-    @property
-    def max_position_embeddings(self) -> int:
-        """``max_length`` under the name that transformers' configurations give to it."""
-        return self.max_length
 
 
 class SelfAttentivePooling(torch.nn.Module):
@@ -85,7 +59,7 @@ class SelfAttentivePooling(torch.nn.Module):
         return (weights[:, None] @ vectors.transpose(0, 1).float()).squeeze(1)
 
 
-class BertBiLSTM(torch.nn.Module):
+class BertBiLSTM(Network):
     """From token arrays (n, tokens) to raw relevance scores (n, 1), in float32.
 
     Padding stands behind the tokens of a row and does not bear on its score: the backward LSTM is a forward one
@@ -94,37 +68,23 @@ class BertBiLSTM(torch.nn.Module):
     different lengths.
     """
 
-    def __init__(self, config: BertBiLSTMConfig) -> None:
-        super().__init__()
-        self.config = config
-        inputs = [config.embedding_size, *[2 * config.hidden_size] * (config.layers - 1)]
-        self.words = torch.nn.Embedding(config.vocabulary_size, config.embedding_size)
-        self.segments = torch.nn.Embedding(2, config.embedding_size) if config.segments else None
-        self.forwards = torch.nn.ModuleList(torch.nn.LSTM(width, config.hidden_size) for width in inputs)
-        self.backwards = torch.nn.ModuleList(torch.nn.LSTM(width, config.hidden_size) for width in inputs)
-        self.pooling = SelfAttentivePooling(2 * config.hidden_size, config.attention_size)
-        self.dropout = torch.nn.Dropout(config.dropout)
+    def __init__(self, shape: BertBiLSTMShape) -> None:
+        super().__init__(shape)
+        if shape.vocabulary_size is None or shape.embedding_size is None:
+            raise ModelError("config.json lacks vocabulary_size or embedding_size: save the model again")
+        inputs = [shape.embedding_size, *[2 * shape.hidden_size] * (shape.layers - 1)]
+        self.words = torch.nn.Embedding(shape.vocabulary_size, shape.embedding_size)
+        self.segments = torch.nn.Embedding(2, shape.embedding_size) if shape.segments else None
+        self.forwards = torch.nn.ModuleList(torch.nn.LSTM(width, shape.hidden_size) for width in inputs)
+        self.backwards = torch.nn.ModuleList(torch.nn.LSTM(width, shape.hidden_size) for width in inputs)
+        self.pooling = SelfAttentivePooling(2 * shape.hidden_size, shape.attention_size)
+        self.dropout = torch.nn.Dropout(shape.dropout)
         self.classifier = torch.nn.Sequential(
-            torch.nn.Linear(2 * config.hidden_size, config.classifier_size),
+            torch.nn.Linear(2 * shape.hidden_size, shape.classifier_size),
             torch.nn.ReLU(),
-            torch.nn.Dropout(config.dropout),
-            torch.nn.Linear(config.classifier_size, 1),
+            torch.nn.Dropout(shape.dropout),
+            torch.nn.Linear(shape.classifier_size, 1),
         )
-
-    @classmethod
-    def from_word_embeddings(cls, config: BertBiLSTMConfig, table: torch.Tensor) -> BertBiLSTM:
-        """Return a new network whose word pieces start from those of a BERT; all else is random.
-
-        :param table: float (vocabulary_size, d), such as ``bert.embeddings.word_embeddings.weight``; cut to
-            ``embedding_size`` by :func:`reduced_embeddings`
-        :raises ModelError: another vocabulary, or d smaller than ``embedding_size``
-        """
-        if len(table) != config.vocabulary_size:
-            raise ModelError(f"vocabulary_size is {config.vocabulary_size}, but the table has {len(table)} embeddings")
-        network = cls(config)
-        with torch.no_grad():
-            network.words.weight.copy_(reduced_embeddings(table, config.embedding_size))
-        return network
 
     def lower_precision(self, dtype: torch.dtype) -> None:
         """Run embeddings, LSTMs and the weighing layer in ``dtype``; averages and classifier stay in float32."""
@@ -203,52 +163,22 @@ def reduced_embeddings(table: torch.Tensor, width: int) -> torch.Tensor:
     return (wide @ directions).to(table.dtype)
 
 
-def save_bert_bilstm(model: BertBiLSTM, tokenizer: Any, folder: Path) -> None:
-    """Write configuration, weights and tokenizer into a folder that :func:`load_bert_bilstm` reads.
+def build(shape: BertBiLSTMShape, start: Start) -> BertBiLSTM:
+    """Return a BertBiLSTM whose word pieces start from those of a BERT; all else is random.
 
-    :raises ModelError: the tokenizer knows more word pieces than the network
+    :raises RecipeError: embeddings wider than the start's
     """
-    config = model.config
-    if len(tokenizer) > config.vocabulary_size:
-        raise ModelError(f"vocabulary_size is {config.vocabulary_size}, but the tokenizer has {len(tokenizer)} pieces")
-    folder.mkdir(parents=True, exist_ok=True)
-    tokenizer.save_pretrained(folder)
-    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / WEIGHTS)
-    content = json.dumps({"model_type": config.model_type, **asdict(config)}, indent=2)
-    (folder / "config.json").write_text(content + "\n", encoding="utf-8")
+    table = start.word_embeddings()
+    if table is None:
+        return BertBiLSTM(shape)
+    width = shape.embedding_size or min(128, table.shape[1])
+    if width > table.shape[1]:
+        raise RecipeError(f"student.embedding_size: {width} is wider than the {table.shape[1]} that it starts from")
+    network = BertBiLSTM(shape.model_copy(update={"vocabulary_size": len(table), "embedding_size": width}))
+    if not shape.random:
+        with torch.no_grad():
+            network.words.weight.copy_(reduced_embeddings(table, width))
+    return network
 
 
-def load_bert_bilstm(folder: Path) -> BertBiLSTM:
-    """Load a network, in float32 and in evaluation mode.
-
-    :raises ModelError: a missing or unknown key, a wrong value, no weights or weights that do not fit
-    """
-    model = BertBiLSTM(_read_config(folder / "config.json"))
-    check_weights(folder)
-    path = folder / WEIGHTS
-    weights = load_weights(folder)
-    _check_fit(weights, model.state_dict(), path)
-    model.load_state_dict(weights)
-    return model.eval()
-
-
-def _read_config(path: Path) -> BertBiLSTMConfig:
-    content = read_json(path)
-    kind = content.pop("model_type", None)
-    if kind != BertBiLSTMConfig.model_type:
-        raise ModelError(f"{path}: model_type is {kind!r}, expected {BertBiLSTMConfig.model_type!r}")
-    keys = {field.name for field in fields(BertBiLSTMConfig)}
-    if odd := sorted(keys ^ content.keys()):
-        raise ModelError(f"{path}: {'lacks the' if odd[0] in keys else 'unknown'} key {odd[0]!r}")
-    try:
-        return BertBiLSTMConfig(**content)
-    except ModelError as error:
-        raise ModelError(f"{path}: {error}") from None
-
-
-def _check_fit(given: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], path: Path) -> None:
-    for name in sorted(given.keys() | expected.keys()):
-        has, needs = (tuple(weights[name].shape) if name in weights else None for weights in (given, expected))
-        if has != needs:
-            fault = "is missing" if has is None else f"has shape {has}, expected {needs or 'no such weight'}"
-            raise ModelError(f"{path}: does not fit config.json: weight {name} {fault}")
+KIND = Kind(name="bert-bilstm", reads="pairs", shape=BertBiLSTMShape, build=build)

@@ -55,13 +55,13 @@ def _scaled(steps: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     return (steps.float().view(*scale.shape, -1) * scale.float()[:, :, None]).view(steps.shape)
 
 
-def load_weights(folder: Path) -> dict[str, torch.Tensor]:
-    """Return the weights of a folder, compact ones as float32.
+def load_weights(folder: Path, name: str = WEIGHTS) -> dict[str, torch.Tensor]:
+    """Return the weights in a file of a folder, compact ones as float32.
 
+    :param name: of the file; where a compact one of the same name lies there, that is read
     :raises ModelError: none, or a broken file
     """
-    path = folder / COMPACT_WEIGHTS
-    path = path if path.is_file() else folder / WEIGHTS
+    path = folder / (COMPACT_WEIGHTS if name == WEIGHTS and (folder / COMPACT_WEIGHTS).is_file() else name)
     try:
         return expanded(load_file(path))
     except Exception as error:

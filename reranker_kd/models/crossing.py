@@ -6,6 +6,7 @@ against a teacher's logit. All that can be precomputed for a document lies befor
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import torch
@@ -27,6 +28,10 @@ class DotCrossing(torch.nn.Module):
     def prepare(self, embeddings: torch.Tensor) -> torch.Tensor:
         """Return the form in which embeddings (n, d) are kept and crossed."""
         return embeddings
+
+    def copy(self) -> DotCrossing:
+        """Return a copy in evaluation mode, which stays where it is when the model moves to a device."""
+        return copy.deepcopy(self).eval()
 
     def forward(self, queries: torch.Tensor, documents: torch.Tensor) -> torch.Tensor:
         """Return the scores (n,) of prepared query and document embeddings, both (n, d), row by row."""

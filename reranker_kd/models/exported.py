@@ -5,29 +5,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from reranker_kd.errors import ModelError
-from reranker_kd.models.folder import EXPORT_FILE, ModelKind, read_json
+from reranker_kd.models.folder import EXPORT_FILE, read_json
+from reranker_kd.models.settings import Framing, TextSettings
 
 
 class Export(BaseModel):
     """What ``export.json`` says.
 
     :param kind: of the model that was exported
-    :param format: ``openvino`` (``.xml`` and ``.bin``) or ``onnx``
+    :param reads: what the kind reads; None in files of earlier versions, which leave it to the kind
+    :param framing: how the kind has pairs framed, likewise
+    :param format: the backend that opens it, or ``onnx`` in files of earlier versions
     :param precision: in which the networks run
-    :param networks: the file of each: ``network`` of a cross-encoder, ``query`` and ``document`` of a bi-encoder
+    :param networks: the file of each: ``network`` of one that reads pairs, ``query`` and ``document`` of others
     :param limit: tokens that an input takes at most, special tokens included
     :param own_length: tokens of an input that the model's author set
     :param pad_id: the token that fills shorter rows
     :param input_names: what the tokenizer gives to the network
-    :param twin: of a bi-encoder, the keys of its configuration
-    :param dimension: of a bi-encoder's embeddings
+    :param texts: of a model that reads texts, how it takes and compares them
+    :param dimension: of its embeddings
     :param source: name and content hash of the model that was exported
     :param self_test: how the exported model's scores differ from the source's in float32
     :param calibration: of int8, where the pairs came from, and how many
@@ -35,19 +37,26 @@ class Export(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: ModelKind
-    format: Literal["openvino", "onnx"]
+    kind: str
+    reads: Literal["pairs", "texts"] | None = None
+    framing: Framing | None = None
+    format: str
     precision: Literal["float32", "bfloat16", "int8"]
     networks: dict[str, str]
     limit: int
     own_length: int | None = None
     pad_id: int
     input_names: list[str]
-    twin: dict[str, Any] | None = None
+    texts: TextSettings | None = Field(default=None, validation_alias=AliasChoices("texts", "twin"))
     dimension: int | None = None
     source: dict[str, str]
     self_test: dict[str, Any] | None = None
     calibration: dict[str, Any] | None = None
+
+    @property
+    def backend(self) -> str:
+        """The backend that opens it."""
+        return {"onnx": "onnxruntime"}.get(self.format, self.format)
 
 
 def read_export(folder: Path) -> Export | None:
@@ -68,26 +77,6 @@ def read_export(folder: Path) -> Export | None:
         if Path(name).name != name or not (folder / name).is_file():
             raise ModelError(f"{path}: names {name}, which is not in the folder: export the model again")
     return export
-
-
-@dataclass(frozen=True, slots=True)
-class Exportable:
-    """A loaded model as an export takes it: float32 networks, and what :class:`Export` says of them.
-
-    :param networks: each maps token arrays (n, tokens) to float (n, d); those that are one object are saved once
-    :param tokenizer: a ``transformers`` tokenizer
-    :param with_types: whether the networks take ``token_type_ids``
-    :param crossing: of a bi-encoder that compares embeddings by a network
-    """
-
-    networks: dict[str, Any]
-    tokenizer: Any
-    with_types: bool
-    limit: int
-    own_length: int | None = None
-    twin: dict[str, Any] | None = None
-    dimension: int | None = None
-    crossing: Any = None
 
 
 class SavedTokenizer:

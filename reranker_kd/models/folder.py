@@ -1,25 +1,16 @@
-"""A model's folder: where a name leads to, what kind of model lies there, and what identifies its content."""
+"""A model's folder: where a name leads to, what lies there, and what identifies its content."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any
 
 from reranker_kd.errors import InputError, ModelError
 
 EXPORT_FILE = "export.json"
 """Tells an exported model's folder, and says what lies in it; see :mod:`reranker_kd.models.exported`."""
-
-ModelKind = Literal["cross-encoder", "bi-encoder", "twin", "bert-bilstm", "gated-cross-encoder"]
-
-# Students of our own say what they are under model_type.
-_OWN_KINDS: dict[str, ModelKind] = {
-    "twin": "twin",
-    "bert-bilstm": "bert-bilstm",
-    "gated-cross-encoder": "gated-cross-encoder",
-}
 
 # Weights as safetensors only: nothing is unpickled. Code files are never fetched.
 _FETCHED = ("*.json", "*.txt", "*.model", "*.safetensors")
@@ -41,32 +32,6 @@ def fetch_from_hub(name: str) -> Path:
             f"{name}: no such folder, bundled student or installed model, and not to be had from the "
             f"Hugging Face hub: {reason}"
         ) from error
-
-
-def kind_of(folder: Path) -> ModelKind:
-    """Tell what kind of model a folder holds by its files.
-
-    :raises ModelError: none that can rerank, or no model at all
-    """
-    if (folder / EXPORT_FILE).is_file():
-        kind = read_json(folder / EXPORT_FILE).get("kind")
-        if kind not in get_args(ModelKind):
-            raise ModelError(f"{folder / EXPORT_FILE}: kind is {kind!r}: export the model again")
-        return cast(ModelKind, kind)
-    config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
-    if config.get("model_type") in _OWN_KINDS:
-        return _OWN_KINDS[config["model_type"]]
-    if any(name.endswith("ForSequenceClassification") for name in config.get("architectures") or ()):
-        return "cross-encoder"
-    if (folder / "modules.json").is_file():
-        return "bi-encoder"
-    if not config:
-        raise ModelError(f"{folder}: holds no model: expected config.json, as save_pretrained writes it")
-    raise ModelError(
-        f"{folder}: no model that can rerank: neither a cross-encoder (architectures in config.json ending in "
-        "ForSequenceClassification) nor a sentence-transformers bi-encoder (modules.json) nor one of our own "
-        f"students; config.json says {config.get('architectures')}"
-    )
 
 
 def check_weights(folder: Path) -> None:

@@ -11,17 +11,14 @@ The architecture is ours; interaction that grows layer by layer is that of PreTT
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from reranker_kd.models.heads import load_config, load_heads, save_heads
-from reranker_kd.models.loading import quiet_transformers
-from reranker_kd.models.sentence_encoder import load_token_encoder
+from reranker_kd.models.kind import Kind, Start, TransformerShape
+from reranker_kd.models.network import Network
 
 _GATE_UNIT = 32.0
 _NEVER = -1e9
@@ -30,19 +27,17 @@ _EVEN_MATCH = 0.8
 """A soft maximum that makes relevant and irrelevant as likely, at first: about what lies between both in MiniLM."""
 
 
-class GatedCrossEncoderConfig(BaseModel):
-    """What ``config.json`` of the folder says.
+class GatedCrossEncoderShape(TransformerShape):
+    """Around a bi-encoder's transformer; ``max_length`` counts the tokens of both texts.
 
-    :param max_length: tokens of both texts, special tokens included
+    :param gate: of every head at first; -5 lets 1 in 150 of an own token's weight through
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    model_type: Literal["gated-cross-encoder"] = "gated-cross-encoder"
-    max_length: int = Field(default=256, ge=16)
+    kind: Literal["gated-cross-encoder"] = "gated-cross-encoder"
+    gate: float = -5.0
 
 
-class GatedCrossEncoder(torch.nn.Module):
+class GatedCrossEncoder(Network):
     """From token arrays (n, tokens) of framed query and framed document to raw relevance scores (n, 1), in float32.
 
     With the tokens' vectors of length 1, the score is ``scale * sum_i w_i * softmax_j(q_i . d_j) + bias``: the soft
@@ -50,30 +45,27 @@ class GatedCrossEncoder(torch.nn.Module):
     query's tokens are a softmax over a learnt number of each, all equal at first.
 
     :param transformer: of a bi-encoder that pools by the mean: a BERT or an ELECTRA without pooler
-    :param gate: of every head at first; -5 lets 1 in 150 of an own token's weight through
     :param scale: of the score at first
     :param sharpness: of the soft maximum at first
     """
 
     def __init__(
         self,
-        config: GatedCrossEncoderConfig,
+        shape: GatedCrossEncoderShape,
         transformer: Any,
-        gate: float = -5.0,
         scale: float = 13.0,
         sharpness: float = 12.0,
     ) -> None:
-        super().__init__()
-        shape = transformer.config
-        self.config = config
+        super().__init__(shape)
+        sizes = transformer.config
         self.transformer = transformer
-        shape_of_gates = (shape.num_hidden_layers, shape.num_attention_heads)
+        shape_of_gates = (sizes.num_hidden_layers, sizes.num_attention_heads)
         # Kept small, so that a learning rate for weights moves a gate within thousands of updates, not millions.
-        self.gates = torch.nn.Parameter(torch.full(shape_of_gates, gate / _GATE_UNIT))
+        self.gates = torch.nn.Parameter(torch.full(shape_of_gates, shape.gate / _GATE_UNIT))
         self.log_scale = torch.nn.Parameter(torch.tensor(float(scale)).log())
         self.log_sharpness = torch.nn.Parameter(torch.tensor(float(sharpness)).log())
         self.bias = torch.nn.Parameter(torch.tensor(-_EVEN_MATCH * scale))
-        self.importance = torch.nn.Linear(shape.hidden_size, 1, bias=False)
+        self.importance = torch.nn.Linear(sizes.hidden_size, 1, bias=False)
         torch.nn.init.zeros_(self.importance.weight)
 
     def lower_precision(self, dtype: torch.dtype) -> None:
@@ -118,25 +110,19 @@ class GatedCrossEncoder(torch.nn.Module):
         return embedded if project is None else project(embedded)
 
 
-def save_gated_cross_encoder(model: GatedCrossEncoder, tokenizer: Any, folder: Path) -> None:
-    """Write a folder that :func:`load_gated_cross_encoder` reads."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with quiet_transformers():
-        model.transformer.save_pretrained(folder / "transformer")
-        tokenizer.save_pretrained(folder)
-    save_heads(folder, model.config, _heads(model))
+def build(shape: GatedCrossEncoderShape, start: Start) -> GatedCrossEncoder:
+    """Return a gated cross-encoder that scores by the late interaction of its start."""
+    return GatedCrossEncoder(shape, start.transformer(shape, "transformer"))
 
 
-def load_gated_cross_encoder(folder: Path) -> GatedCrossEncoder:
-    """Load a model, in float32.
-
-    :raises ModelError: a broken folder, an unknown key, weights that do not fit
-    """
-    config = load_config(folder, GatedCrossEncoderConfig)
-    model = GatedCrossEncoder(config, load_token_encoder(folder / "transformer"))
-    load_heads(folder, model, _heads(model))
-    return model.eval()
-
-
-def _heads(model: GatedCrossEncoder) -> dict[str, Tensor]:
-    return {name: value for name, value in model.state_dict().items() if not name.startswith("transformer.")}
+KIND = Kind(
+    name="gated-cross-encoder",
+    reads="pairs",
+    shape=GatedCrossEncoderShape,
+    build=build,
+    framing="each",
+    encoder=lambda network: network.transformer,
+    # A teacher that never read pairs reads each text apart.
+    around=lambda shape, transformer: GatedCrossEncoder(shape.model_copy(update={"gate": _NEVER}), transformer),
+    transformers=lambda network: {"transformer": network.transformer},
+)

@@ -78,14 +78,17 @@ def load_tokenizer(folder: Path) -> Any:
             ) from error
 
 
-def longest_input(config: Any, tokenizer: Any) -> int:
-    """Return the number of tokens that a model takes at most, special tokens included."""
-    limits = []
+def longest_input(encoder: Any, shape: Any, tokenizer: Any) -> int:
+    """Return the number of tokens that a model takes at most, special tokens included.
+
+    :param encoder: its transformer, whose positions are numbered; None without one, which leaves it to the shape
+    """
+    limits = [] if encoder is not None else [shape.max_length]
+    config = getattr(encoder, "config", None)
     positions = getattr(config, "max_position_embeddings", None)
-    if isinstance(positions, int) and positions > 0:
+    if config is not None and isinstance(positions, int) and positions > 0:
         # RoBERTa and its kin number positions from the padding token's id + 1.
-        offset = config.pad_token_id + 1 if config.model_type in _OFFSET_POSITIONS else 0
-        limits.append(positions - offset)
+        limits.append(positions - (config.pad_token_id + 1 if config.model_type in _OFFSET_POSITIONS else 0))
     # Tokenizers without a limit report a huge number.
     if tokenizer.model_max_length < 1_000_000:
         limits.append(int(tokenizer.model_max_length))

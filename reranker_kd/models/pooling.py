@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import torch
+from pydantic import AfterValidator
 
 Pooling = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """From token vectors (n, tokens, width) and their mask (n, tokens, 1) to text vectors (n, width)."""
@@ -45,6 +47,16 @@ POOLINGS: dict[str, Pooling] = {
     "weightedmean": _weighted_mean,
     "lasttoken": _last,
 }
+
+
+def _known(name: str) -> str:
+    if name not in ("weighted", *POOLINGS):
+        raise ValueError(f"no pooling {name!r}; known: weighted, {', '.join(POOLINGS)}")
+    return name
+
+
+PoolingName = Annotated[str, AfterValidator(_known)]
+"""A name out of :data:`POOLINGS`, or ``weighted`` for :class:`WeightedPooling`."""
 
 
 class FixedPooling(torch.nn.Module):

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch.nn.functional import normalize
-from transformers import AutoModel
 
 from reranker_kd.errors import ModelError
 from reranker_kd.models.folder import read_json
-from reranker_kd.models.loading import load_transformer
 from reranker_kd.models.pooling import POOLINGS, FixedPooling
+from reranker_kd.models.settings import TextSettings
+from reranker_kd.models.start import load_token_encoder
+
+MODULES_FILE = "modules.json"
+"""Marks a folder of sentence-transformers, and lists what lies in it."""
 
 # sentence-transformers before 5.3 wrote a flag for each mode.
 _POOLING_FLAGS = {
@@ -44,6 +46,12 @@ class SentenceEncoder(torch.nn.Module):
         self.transformer = transformer
         self.pooling = pooling
         self.layers = torch.nn.Sequential(*layers)
+
+    @property
+    def width(self) -> int:
+        """Width of a token's vector."""
+        config: Any = self.transformer.config
+        return int(config.hidden_size)
 
     def lower_precision(self, dtype: torch.dtype) -> None:
         """Run the transformer in ``dtype``; pooling and what follows stay in float32."""
@@ -87,41 +95,53 @@ def load_sentence_encoder(folder: Path) -> SentenceEncoder:
     return SentenceEncoder(transformer, FixedPooling(*poolings), layers)
 
 
-def load_token_encoder(folder: Path) -> Any:
-    """Return a transformer that gives the vectors of tokens, without the pooler of BERT's own head.
-
-    :raises ModelError: it cannot be loaded
-    """
-    transformer = load_transformer(AutoModel, folder, may_lack=("pooler.",))
-    if getattr(transformer, "pooler", None) is not None:
-        # It takes no part in an embedding, and its weights may be missing.
-        transformer.pooler = None
-    return transformer
-
-
-@dataclass(frozen=True, slots=True)
-class SentenceSettings:
-    """What sentence-transformers keeps beside the network: prompts, the similarity, tokens of an input."""
-
-    query_prompt: str
-    document_prompt: str
-    similarity: str
-    max_length: int | None
-
-
-def read_sentence_settings(folder: Path) -> SentenceSettings:
+def read_sentence_settings(folder: Path) -> TextSettings:
     """Return the settings in ``config_sentence_transformers.json`` and ``sentence_bert_config.json``.
 
     :raises ModelError: a similarity other than cosine and dot
     """
     content = _optional_json(folder / "config_sentence_transformers.json")
     prompts = content.get("prompts") or {}
-    similarity = content.get("similarity_fn_name") or "cosine"
+    similarity: Any = content.get("similarity_fn_name") or "cosine"
     if similarity not in ("cosine", "dot"):
         raise ModelError(f"{folder}: similarity {similarity!r} is not supported; known: cosine, dot")
-    document_prompt = prompts.get("document") or prompts.get("passage") or ""
-    max_length = _optional_json(folder / "sentence_bert_config.json").get("max_seq_length")
-    return SentenceSettings(str(prompts.get("query") or ""), str(document_prompt), similarity, max_length)
+    length = _optional_json(folder / "sentence_bert_config.json").get("max_seq_length")
+    return TextSettings(
+        crossing=similarity,
+        max_query_length=length,
+        max_length=length,
+        query_prompt=str(prompts.get("query") or ""),
+        document_prompt=str(prompts.get("document") or prompts.get("passage") or ""),
+    )
+
+
+def sentence_transformers_files(encoder: SentenceEncoder, settings: TextSettings, pooling: str) -> dict[str, Any]:
+    """Return what sentence-transformers keeps beside a transformer and its tokenizer: contents by the file's name.
+
+    It has one length for queries and documents: the documents'.
+    """
+    modules = ["Transformer", "Pooling", *(["Normalize"] if settings.crossing == "cosine" else [])]
+    prompts = {"query": settings.query_prompt, "document": settings.document_prompt}
+    return {
+        MODULES_FILE: [
+            {
+                "idx": place,
+                "name": str(place),
+                "path": f"{place}_{module}" if place else "",
+                "type": f"sentence_transformers.models.{module}",
+            }
+            for place, module in enumerate(modules)
+        ],
+        "1_Pooling/config.json": {
+            "word_embedding_dimension": encoder.width,
+            **{flag: name == pooling for flag, name in _POOLING_FLAGS.items()},
+        },
+        "config_sentence_transformers.json": {
+            "similarity_fn_name": settings.crossing,
+            "prompts": {side: prompt for side, prompt in prompts.items() if prompt},
+        },
+        "sentence_bert_config.json": {"max_seq_length": settings.max_length, "do_lower_case": False},
+    }
 
 
 def _optional_json(path: Path) -> dict[str, Any]:
@@ -130,7 +150,7 @@ def _optional_json(path: Path) -> dict[str, Any]:
 
 def read_modules(folder: Path) -> list[dict[str, Any]]:
     """Return the entries of ``modules.json``, checked to stay within the folder."""
-    path = folder / "modules.json"
+    path = folder / MODULES_FILE
     try:
         modules = json.loads(path.read_text(encoding="utf-8"))
         places = [(folder / str(module.get("path", ""))).resolve() for module in modules]

@@ -23,7 +23,7 @@ _LAYOUTS = frozenset({"bert", "electra", *_OFFSET_POSITIONS})
 
 
 @dataclass(frozen=True, slots=True)
-class TransformerShape:
+class TransformerSizes:
     """The shape of a transformer.
 
     :param layers: which layers of the larger one are kept, counted from 1, in their order
@@ -48,7 +48,7 @@ def shape_from(
     heads: int | None = None,
     intermediate_size: int | None = None,
     embedding_size: int | None = None,
-) -> TransformerShape:
+) -> TransformerSizes:
     """Return the shape asked for, with what is None as a larger transformer's config has it.
 
     :param layers: a number, spread evenly up to the last layer (TinyBERT's mapping), or the layers themselves
@@ -89,10 +89,10 @@ def shape_from(
         raise RecipeError(
             f"student.intermediate_size: {intermediate} is wider than the {config.intermediate_size} it starts from"
         )
-    return TransformerShape(chosen, hidden, heads, intermediate, embedding)
+    return TransformerSizes(chosen, hidden, heads, intermediate, embedding)
 
 
-def new_transformer(shape: TransformerShape, config: Any) -> Any:
+def new_transformer(shape: TransformerSizes, config: Any) -> Any:
     """Return a transformer of random weights: BERT, or ELECTRA where its embedding is factorised."""
     common = {
         "vocab_size": config.vocab_size,
@@ -113,7 +113,7 @@ def new_transformer(shape: TransformerShape, config: Any) -> Any:
     return ElectraModel(ElectraConfig(embedding_size=shape.embedding_size, **common))
 
 
-def shrunk(large: Any, shape: TransformerShape) -> Any:
+def shrunk(large: Any, shape: TransformerSizes) -> Any:
     """Return a transformer of a smaller shape that starts from the weights of a larger one.
 
     A narrower width is the projection on the first right singular vectors of the word embeddings: what a weight reads
@@ -171,7 +171,7 @@ def _norm(weight: torch.Tensor, basis: torch.Tensor | None) -> torch.Tensor:
 
 
 def _embeddings(
-    weights: dict[str, torch.Tensor], basis: torch.Tensor | None, shape: TransformerShape
+    weights: dict[str, torch.Tensor], basis: torch.Tensor | None, shape: TransformerSizes
 ) -> dict[str, torch.Tensor]:
     tables = {
         key: _read(weights[key], basis)
@@ -226,7 +226,7 @@ def _first_position(config: Any) -> int:
 
 
 def _layer(
-    layer: dict[str, torch.Tensor], basis: torch.Tensor | None, shape: TransformerShape, config: Any
+    layer: dict[str, torch.Tensor], basis: torch.Tensor | None, shape: TransformerSizes, config: Any
 ) -> dict[str, torch.Tensor]:
     heads = _kept_rows(layer, config, shape)
     norms = layer["intermediate.dense.weight"].norm(dim=1) * layer["output.dense.weight"].norm(dim=0)
@@ -246,7 +246,7 @@ def _layer(
     return {key: value.contiguous() for key, value in small.items()}
 
 
-def _kept_rows(layer: dict[str, torch.Tensor], config: Any, shape: TransformerShape) -> torch.Tensor:
+def _kept_rows(layer: dict[str, torch.Tensor], config: Any, shape: TransformerSizes) -> torch.Tensor:
     """Return the rows of query, key and value that are kept: whole heads, or so many rows of every head."""
     old_heads, rows = config.num_attention_heads, config.hidden_size
     by_head = torch.arange(rows).view(old_heads, rows // old_heads)

@@ -1,53 +1,57 @@
-"""TwinBERT (Lu, Jiao and Zhang 2020, arXiv 2002.06275): two towers, pooling, a crossing layer; in one folder."""
+"""TwinBERT (Lu, Jiao and Zhang 2020, arXiv 2002.06275): two towers, pooling, a crossing layer; and any bi-encoder.
+
+A twin of one tower that sentence-transformers can express is saved as a folder that it opens; what it has no place for
+lies beside it in ``reranker_kd.json`` and ``heads.safetensors``. All others have a layout of our own.
+"""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, ConfigDict, Field
 
 from reranker_kd.errors import ModelError
-from reranker_kd.models.crossing import CosineCrossing, DotCrossing, make_crossing
-from reranker_kd.models.heads import load_config, load_heads, save_heads
+from reranker_kd.models import own_layout
+from reranker_kd.models.crossing import DotCrossing, make_crossing
+from reranker_kd.models.kind import Kind, Start, TransformerShape
 from reranker_kd.models.loading import quiet_transformers
-from reranker_kd.models.pooling import POOLINGS, FixedPooling, WeightedPooling
+from reranker_kd.models.network import Network
+from reranker_kd.models.pooling import FixedPooling, PoolingName, WeightedPooling
 from reranker_kd.models.sentence_encoder import (
+    MODULES_FILE,
     Normalize,
     SentenceEncoder,
     load_sentence_encoder,
-    load_token_encoder,
     read_sentence_settings,
+    sentence_transformers_files,
 )
+from reranker_kd.models.settings import TextSettings
+
+_SHAPE_FILE = "reranker_kd.json"
 
 
-class TwinConfig(BaseModel):
-    """What ``config.json`` of a twin's folder says.
+class TwinShape(TransformerShape, TextSettings):
+    """The shape of a twin.
 
     :param towers: ``shared`` weights for query and document (folder ``tower``), or ``separate`` ones (folders
         ``query`` and ``document``)
     :param pooling: ``weighted`` (learnt), or a name out of :data:`reranker_kd.models.pooling.POOLINGS`
-    :param crossing: ``cosine``, ``dot`` or ``residual``
-    :param max_query_length: tokens of a query, special tokens included; None takes the transformer's limit
-    :param max_document_length: tokens of a document, likewise
-    :param query_prompt: put before each query
-    :param document_prompt: put before each document
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model_type: Literal["twin"] = "twin"
+    kind: Literal["twin"] = "twin"
+    max_length: int | None = Field(
+        default=160, ge=4, validation_alias=AliasChoices("max_length", "max_document_length")
+    )
     towers: Literal["shared", "separate"] = "shared"
-    pooling: str = "mean"
-    crossing: Literal["cosine", "dot", "residual"] = "cosine"
-    max_query_length: int | None = Field(default=None, ge=4)
-    max_document_length: int | None = Field(default=None, ge=4)
-    query_prompt: str = ""
-    document_prompt: str = ""
+    pooling: PoolingName = "mean"
 
 
-class Twin(torch.nn.Module):
+class Twin(Network):
     """Two towers and a crossing layer.
 
     :param query_tower: from token arrays (n, tokens) to embeddings (n, d)
@@ -57,13 +61,12 @@ class Twin(torch.nn.Module):
 
     def __init__(
         self,
-        config: TwinConfig,
+        shape: TwinShape,
         query_tower: SentenceEncoder,
         document_tower: SentenceEncoder,
         crossing: DotCrossing,
     ) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(shape)
         self.query_tower = query_tower
         self.document_tower = document_tower
         self.crossing = crossing
@@ -73,11 +76,6 @@ class Twin(torch.nn.Module):
         """Whether one tower serves queries and documents."""
         return self.query_tower is self.document_tower
 
-    @property
-    def transformer_config(self) -> Any:
-        """The configuration of the document tower's transformer."""
-        return self.document_tower.transformer.config
-
     def dimension(self) -> int:
         """Return the length of an embedding."""
         one = torch.zeros((1, 1), dtype=torch.long, device=next(self.parameters()).device)
@@ -85,91 +83,96 @@ class Twin(torch.nn.Module):
             return int(self.document_tower(input_ids=one, attention_mask=one + 1).shape[1])
 
 
-def make_twin(config: TwinConfig, query_transformer: Any, document_transformer: Any = None) -> Twin:
-    """Return a twin around transformers (BERT, ALBERT, ...), with new pooling and crossing weights.
+def build(shape: TwinShape, start: Start) -> Twin:
+    """Return a twin with new pooling and crossing weights.
 
-    :param document_transformer: needed where the towers are separate
-    :raises ModelError: an unknown pooling, or towers of different widths
+    :raises ModelError: towers of different widths
     """
-    if (config.towers == "separate") != (document_transformer is not None):
-        raise ModelError(f"a twin of {config.towers} towers takes {1 if config.towers == 'shared' else 2} transformers")
-    query_tower = _tower(config, query_transformer)
-    document_tower = query_tower if document_transformer is None else _tower(config, document_transformer)
-    widths = [_width(tower) for tower in (query_tower, document_tower)]
-    if widths[0] != widths[1]:
+    towers = [_tower(shape, start.transformer(shape, name)) for name in _tower_names(shape)]
+    widths = [tower.width for tower in towers]
+    if len(set(widths)) > 1:
         raise ModelError(f"towers of different widths ({widths[0]} and {widths[1]}) have no common embedding space")
-    return Twin(config, query_tower, document_tower, make_crossing(config.crossing, widths[0]))
+    return Twin(shape, towers[0], towers[-1], make_crossing(shape.crossing, widths[0]))
 
 
-def _width(tower: SentenceEncoder) -> int:
-    config: Any = tower.transformer.config
-    return int(config.hidden_size)
+def _tower_names(shape: TwinShape) -> list[str]:
+    return ["tower"] if shape.towers == "shared" else ["query", "document"]
 
 
-def _tower(config: TwinConfig, transformer: Any) -> SentenceEncoder:
-    if config.pooling == "weighted":
-        return SentenceEncoder(transformer, WeightedPooling(transformer.config.hidden_size))
-    if config.pooling not in POOLINGS:
-        raise ModelError(f"pooling {config.pooling!r} is not known; known: weighted, {', '.join(POOLINGS)}")
-    return SentenceEncoder(transformer, FixedPooling(config.pooling))
+def _tower(shape: TwinShape, transformer: Any) -> SentenceEncoder:
+    learnt = shape.pooling == "weighted"
+    return SentenceEncoder(
+        transformer, WeightedPooling(transformer.config.hidden_size) if learnt else FixedPooling(shape.pooling)
+    )
 
 
-def save_twin(twin: Twin, tokenizer: Any, folder: Path) -> None:
-    """Write both towers, pooling, crossing and tokenizer into a folder that :func:`load_twin` reads.
+def _transformers(twin: Twin) -> dict[str, Any]:
+    towers = [twin.query_tower] if twin.shared else [twin.query_tower, twin.document_tower]
+    return dict(zip(_tower_names(twin.shape), (tower.transformer for tower in towers), strict=True))
+
+
+def _fits_sentence_transformers(twin: Twin) -> bool:
+    return twin.shared and twin.shape.pooling != "weighted" and twin.crossing.searchable
+
+
+def save(kind: Kind, twin: Twin, tokenizer: Any, folder: Path) -> None:
+    """Write a twin and its tokenizer, as a sentence-transformers folder where that can express it.
 
     :raises ModelError: a tower with dense layers, as some sentence-transformers models have; they save themselves
     """
     if any(len(tower.layers) for tower in (twin.query_tower, twin.document_tower)):
         raise ModelError("layers after the pooling are not part of a twin's folder")
+    if not _fits_sentence_transformers(twin):
+        own_layout.save(kind, twin, tokenizer, folder)
+        return
     folder.mkdir(parents=True, exist_ok=True)
     with quiet_transformers():
-        for name, tower in _towers_by_name(twin):
-            tower.transformer.save_pretrained(folder / name)  # type: ignore[operator]
         tokenizer.save_pretrained(folder)
-    save_heads(folder, twin.config, _heads(twin))
+        twin.query_tower.transformer.save_pretrained(folder)  # type: ignore[operator]
+    for name, content in sentence_transformers_files(twin.query_tower, twin.shape, twin.shape.pooling).items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    own_layout.write_heads(kind, twin, folder)
+    own_layout.write_shape(twin.shape, folder / _SHAPE_FILE)
 
 
-def load_twin(folder: Path) -> Twin:
+def load(kind: Kind, folder: Path) -> Twin:
     """Load a twin, or a sentence-transformers bi-encoder as the twin of one tower that it is.
 
-    :param folder: what :func:`save_twin` wrote, or sentence-transformers (told by ``modules.json``)
     :raises ModelError: a broken folder, an unknown key, weights that do not fit
     """
-    if (folder / "modules.json").is_file():
-        return _load_sentence_transformers(folder)
-    config = load_config(folder, TwinConfig)
-    names = ["tower"] if config.towers == "shared" else ["query", "document"]
-    twin = make_twin(config, *(load_token_encoder(folder / name) for name in names))
-    load_heads(folder, twin, _heads(twin))
+    if not (folder / MODULES_FILE).is_file():
+        loaded = own_layout.load(kind, folder)
+        assert isinstance(loaded, Twin)
+        return loaded
+    encoder = load_sentence_encoder(folder)
+    if not (folder / _SHAPE_FILE).is_file():
+        return _of_sentence_encoder(folder, encoder)
+    shape = own_layout.read_shape(kind, folder / _SHAPE_FILE)
+    tower = SentenceEncoder(encoder.transformer, encoder.pooling)
+    twin = Twin(shape, tower, tower, make_crossing(shape.crossing, tower.width))
+    own_layout.load_heads(kind, twin, folder)
     return twin
 
 
-def _towers_by_name(twin: Twin) -> list[tuple[str, SentenceEncoder]]:
-    if twin.shared:
-        return [("tower", twin.query_tower)]
-    return [("query", twin.query_tower), ("document", twin.document_tower)]
-
-
-def _heads(twin: Twin) -> dict[str, torch.Tensor]:
-    heads = {f"crossing.{name}": value for name, value in twin.crossing.state_dict().items()}
-    for name, tower in [("query_tower", twin.query_tower), ("document_tower", twin.document_tower)]:
-        heads |= {f"{name}.pooling.{key}": value.clone() for key, value in tower.pooling.state_dict().items()}
-    return heads
-
-
-def _load_sentence_transformers(folder: Path) -> Twin:
+def _of_sentence_encoder(folder: Path, encoder: SentenceEncoder) -> Twin:
     settings = read_sentence_settings(folder)
-    encoder = load_sentence_encoder(folder)
-    config = TwinConfig(
-        pooling=getattr(encoder.pooling, "names", ("mean",))[0],
-        crossing="cosine" if settings.similarity == "cosine" else "dot",
-        max_query_length=settings.max_length,
-        max_document_length=settings.max_length,
-        query_prompt=settings.query_prompt,
-        document_prompt=settings.document_prompt,
-    )
-    if config.crossing == "cosine" and len(encoder.layers) and isinstance(encoder.layers[-1], Normalize):
+    shape = TwinShape(pooling=getattr(encoder.pooling, "names", ("mean",))[0], **settings.model_dump())
+    if shape.crossing == "cosine" and len(encoder.layers) and isinstance(encoder.layers[-1], Normalize):
         # The cosine sees to it.
         encoder.layers = torch.nn.Sequential(*list(encoder.layers)[:-1])
-    crossing = CosineCrossing() if config.crossing == "cosine" else DotCrossing()
-    return Twin(config, encoder, encoder, crossing)
+    return Twin(shape, encoder, encoder, make_crossing(shape.crossing, encoder.width))
+
+
+KIND = Kind(
+    name="twin",
+    reads="texts",
+    shape=TwinShape,
+    build=build,
+    encoder=lambda twin: twin.document_tower.transformer,
+    transformers=_transformers,
+    recognises=lambda folder, _: (folder / MODULES_FILE).is_file(),
+    reader=load,
+    writer=save,
+    opens_in=lambda twin: "sentence-transformers" if _fits_sentence_transformers(twin) else "",
+)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from abc import ABCMeta, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import chain, islice
 from typing import Any
 
 import numpy as np
 
-from reranker_kd.errors import CandidateError, ModelError
+from reranker_kd.errors import CandidateError, InputError, ModelError
 from reranker_kd.types import Candidate, FloatArray, Query, Ranking, rank_order
 
 Pair = tuple[str, str]
@@ -18,6 +19,9 @@ Pair = tuple[str, str]
 
 Request = tuple[Query, Sequence[Candidate]]
 """A query and its candidates."""
+
+DocumentLike = str | tuple[Any, str] | Mapping[str, Any] | Candidate
+"""A document as :meth:`Reranker.rank` takes it."""
 
 Progress = Callable[[float], None]
 """Called with the number of pairs that were finished since the last call, as a share where one is under way."""
@@ -34,11 +38,13 @@ class DocumentScores:
     """Scores of query-document pairs, and how much of the documents the model saw.
 
     :param scores: float32 (n,), higher is more relevant
+    :param passages: that the model read; of precomputed embeddings none
     :param split: pairs whose document was scored as several passages
     :param cut: pairs of which the model did not see all the text
     """
 
     scores: FloatArray
+    passages: int = 0
     split: int = 0
     cut: int = 0
 
@@ -49,12 +55,24 @@ class RerankedBatch:
 
     rankings: tuple[Ranking, ...]
     pairs: int
+    passages: int
     split: int
     cut: int
 
 
-class Reranker(ABC):
-    """Scores query-document pairs. A new reranker implements :meth:`score_pairs`, and no more is needed."""
+class _LoadedByName(ABCMeta):
+    def __call__(cls, *arguments: Any, **keywords: Any) -> Any:
+        if cls is Reranker:
+            # The one upward step of this package: the base class, called by its name, gives what the registry loads.
+            return import_module("reranker_kd.rerank.registry").load_reranker(*arguments, **keywords)
+        return super().__call__(*arguments, **keywords)
+
+
+class Reranker(metaclass=_LoadedByName):
+    """Scores query-document pairs. A new reranker implements :meth:`score_pairs`, and no more is needed.
+
+    ``Reranker("name-or-folder", **options)`` is :func:`reranker_kd.load_reranker`.
+    """
 
     @abstractmethod
     def score_pairs(self, pairs: Sequence[Pair]) -> FloatArray:
@@ -64,7 +82,11 @@ class Reranker(ABC):
         """
 
     def score(self, query: str, texts: Sequence[str]) -> FloatArray:
-        """Return the relevance of each text to one query, float32 (n,)."""
+        """Return the relevance of each text to one query, float32 (n,); texts that are too long are cut.
+
+        :raises InputError: one string in place of a list
+        """
+        check_list(texts)
         return self.score_pairs([(query, text) for text in texts])
 
     def score_documents(self, pairs: Sequence[Pair], on_progress: Progress = no_progress) -> DocumentScores:
@@ -92,6 +114,19 @@ class Reranker(ABC):
     def describe(self) -> dict[str, Any]:
         """Return what identifies this reranker in a provenance file, as JSON values."""
         return {"class": f"{type(self).__module__}.{type(self).__qualname__}"}
+
+    def rank(self, query: str, documents: Iterable[DocumentLike], *, top_k: int | None = None) -> Ranking:
+        """Return documents in the order of their relevance to a query; long ones are read by passages.
+
+        :param documents: texts, pairs ``(id, text)``, mappings with ``id`` and ``text``, or candidates. A text alone
+            gets its place in the list, from 0, as its id
+        :param top_k: documents that are returned, the best; None returns all
+        :raises InputError: one string in place of a list, or a document of another form
+        :raises CandidateError: an empty text or query, or an id that stands twice
+        """
+        check_list(documents)
+        ranking = self.rerank(query, [candidate_of(document, place) for place, document in enumerate(documents)])
+        return Ranking(ranking.query, ranking.candidates[:top_k])
 
     def rerank(self, query: Query | str, candidates: Sequence[Candidate], *, depth: int | None = None) -> Ranking:
         """Return the candidates of one query in the order of this reranker's scores.
@@ -124,7 +159,32 @@ class Reranker(ABC):
             tail = candidates[len(head) :]
             rankings.append(ranking_of(query, head, scores[start : start + len(head)], tail))
             start += len(head)
-        return RerankedBatch(tuple(rankings), pairs, scored.split, scored.cut)
+        return RerankedBatch(tuple(rankings), pairs, scored.passages, scored.split, scored.cut)
+
+
+def check_list(texts: Any) -> None:
+    """Raise :class:`InputError` where one string is given in place of a list: its letters would be scored."""
+    if isinstance(texts, str):
+        raise InputError(f"got one string, {texts[:40]!r}: give a list of texts, such as [{texts[:10]!r}]")
+
+
+def candidate_of(document: DocumentLike, place: int) -> Candidate:
+    """Return the candidate that a document given to :meth:`Reranker.rank` stands for.
+
+    :raises InputError: a document of another form
+    """
+    if isinstance(document, str):
+        return Candidate(str(place), text=document)
+    if isinstance(document, Candidate):
+        return document
+    if isinstance(document, Mapping) and {"id", "text"} <= document.keys():
+        return Candidate(str(document["id"]), text=document["text"])
+    if isinstance(document, tuple) and len(document) == 2:
+        return Candidate(str(document[0]), text=document[1])
+    raise InputError(
+        f"document {place} is {type(document).__name__} {str(document)[:40]!r}: give a text, (id, text), a mapping "
+        "with id and text, or a Candidate"
+    )
 
 
 def check_query(query: Query) -> None:

@@ -121,15 +121,16 @@ class Cascade(Reranker):
         # Whoever watches counts each candidate down to the depth once, whatever number of stages score it.
         share = sum(len(candidates[:depth]) for _, candidates in requests) / max(1, sum(todo))
         rankings: tuple[Ranking, ...] = ()
-        pairs = split = cut = 0
+        pairs = passages = split = cut = 0
         for stage, limit in zip(self.stages, depths, strict=True):
             batch = stage.reranker.rerank_batch(
                 requests, depth=limit, on_progress=lambda done: on_progress(done * share)
             )
             rankings = batch.rankings
             requests = [(ranking.query, ranking.candidates) for ranking in rankings]
-            pairs, split, cut = pairs + batch.pairs, split + batch.split, cut + batch.cut
-        return RerankedBatch(rankings, pairs, split, cut)
+            pairs, passages = pairs + batch.pairs, passages + batch.passages
+            split, cut = split + batch.split, cut + batch.cut
+        return RerankedBatch(rankings, pairs, passages, split, cut)
 
     def describe(self) -> dict[str, Any]:
         """Return what identifies each stage, in their order, and its depth."""

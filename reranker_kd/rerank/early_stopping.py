@@ -132,7 +132,7 @@ class EarlyStopping(Reranker):
             ranking_of(query, candidates[: len(scored)], scored, candidates[len(scored) :])
             for (query, candidates), scored in zip(requests, scores, strict=True)
         ]
-        return RerankedBatch(tuple(rankings), pairs, split, cut)
+        return RerankedBatch(tuple(rankings), pairs, 0, split, cut)
 
     def describe(self) -> dict[str, Any]:
         """Return what identifies the model, and the rule."""

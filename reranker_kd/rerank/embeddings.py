@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from reranker_kd.rerank.base import DocumentScores, Pair, Progress, Request, Reranker, check_query, no_progress
-from reranker_kd.rerank.bi_encoder import BiEncoderReranker
+from reranker_kd.rerank.model_reranker import TextReranker
 from reranker_kd.retrieve.dense.compatibility import check_made_by
 from reranker_kd.retrieve.dense.embedding_index import EmbeddingIndex
 from reranker_kd.types import Candidate, FloatArray
@@ -26,7 +26,7 @@ class EmbeddingReranker(Reranker):
     :raises InputError: a folder that is broken, or holds another model's embeddings
     """
 
-    def __init__(self, by_text: BiEncoderReranker, embeddings: str | Path) -> None:
+    def __init__(self, by_text: TextReranker, embeddings: str | Path) -> None:
         self.index = EmbeddingIndex(embeddings)
         self.encoder = by_text.encoder
         self._by_text = by_text

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from reranker_kd.errors import InputError
 from reranker_kd.types import FloatArray
 
 
@@ -39,48 +40,51 @@ AGGREGATIONS: dict[str, Callable[[FloatArray, int], float]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class LongDocuments:
-    """How a document is split into passages and scored.
+class LongDocuments(BaseModel):
+    """How a document is split into passages and scored. The descriptions are those of the command line's options."""
 
-    :param aggregation: a name out of :data:`AGGREGATIONS`
-    :param passage_length: tokens of a passage at most; None takes what fits beside the query
-    :param passage_stride: tokens from the start of one passage to the next; None takes half of the length
-    :param top_k: passages that ``topk`` averages
-    :raises InputError: an unknown aggregation, or lengths that would leave tokens out
-    """
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    aggregation: str = "maxp"
-    passage_length: int | None = None
-    passage_stride: int | None = None
-    top_k: int = 3
+    long_documents: Literal["maxp", "firstp", "meanp", "topk"] = Field(
+        default="maxp",
+        description="Score of a document out of its passages: best, first, mean, mean of the best few.",
+    )
+    passage_length: int | None = Field(default=None, ge=1, description="Tokens of a passage.  [default: what fits]")
+    passage_stride: int | None = Field(
+        default=None, ge=1, description="Tokens between the starts of passages.  [default: half of the length]"
+    )
+    top_passages: int = Field(default=3, ge=1, description="Passages whose scores are averaged; with topk.")
+    max_passages: int = Field(
+        default=8, ge=1, description="Passages that a document may cost at most, the first and evenly spread others."
+    )
 
-    def __post_init__(self) -> None:
-        if self.aggregation not in AGGREGATIONS:
-            raise InputError(f"unknown aggregation {self.aggregation!r}; known: {', '.join(AGGREGATIONS)}")
-        for name in ("passage_length", "passage_stride", "top_k"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name} must be at least 1, got {value}")
+    @model_validator(mode="after")
+    def _leaves_no_token_out(self) -> LongDocuments:
         if self.passage_length and self.passage_stride and self.passage_stride > self.passage_length:
-            raise InputError(
-                f"a passage stride of {self.passage_stride} over passages of {self.passage_length} tokens would "
-                "leave tokens out: give a stride of at most the length"
+            raise ValueError(
+                f"passage_stride: a stride of {self.passage_stride} over passages of {self.passage_length} tokens "
+                "would leave tokens out: give a stride of at most the length"
             )
+        return self
 
     def passages(self, tokens: int, room: int) -> list[tuple[int, int]]:
         """Return (start, end) of the passages of a document.
+
+        Where they would be more than ``max_passages``, that many are kept, spread evenly from the first to the last.
 
         :param tokens: length of the document
         :param room: tokens of a passage that the model takes at most
         """
         length = max(1, min(self.passage_length or room, room))
-        if tokens <= length or self.aggregation == "firstp":
+        if tokens <= length or self.long_documents == "firstp":
             return [(0, min(tokens, length))]
         stride = min(self.passage_stride or max(1, length // 2), length)
         # The last passage is the first that reaches the end.
         count = 1 + -(-(tokens - length) // stride)
-        return [(i * stride, min(i * stride + length, tokens)) for i in range(count)]
+        kept = list(range(count))
+        if count > self.max_passages:
+            kept = [round(i * (count - 1) / max(1, self.max_passages - 1)) for i in range(self.max_passages)]
+        return [(i * stride, min(i * stride + length, tokens)) for i in kept]
 
     def aggregate(self, passage_scores: FloatArray, counts: Sequence[int]) -> FloatArray:
         """Return one score a document, float32 (n,).
@@ -88,9 +92,16 @@ class LongDocuments:
         :param passage_scores: the scores of all passages, document after document
         :param counts: passages of each of n documents, at least 1
         """
-        combine = AGGREGATIONS[self.aggregation]
+        combine = AGGREGATIONS[self.long_documents]
         ends = np.cumsum(counts)
         scores = [
-            combine(passage_scores[end - count : end], self.top_k) for end, count in zip(ends, counts, strict=True)
+            combine(passage_scores[end - count : end], self.top_passages)
+            for end, count in zip(ends, counts, strict=True)
         ]
         return np.asarray(scores, dtype=np.float32)
+
+
+def leaves_out(passages: Sequence[tuple[int, int]], tokens: int) -> bool:
+    """Tell whether a document has tokens that none of its passages holds."""
+    gaps = any(start > end for (_, end), (start, _) in pairwise(passages))
+    return gaps or passages[-1][1] < tokens

@@ -4,37 +4,23 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from reranker_kd.errors import ModelError
-from reranker_kd.models.folder import kind_of
 from reranker_kd.models.registry import bundled_students, installed_models, local_folder, model_folder
 from reranker_kd.rerank.base import Reranker
 from reranker_kd.rerank.cascade import Cascade, ModelExpression, NamedStage, Stage, is_cascade, stages_of
-from reranker_kd.rerank.early_stopping import EarlyStopping, StoppingRule
+from reranker_kd.rerank.options import RerankOptions
 
 ENTRY_POINT_GROUP = "reranker_kd.rerankers"
 """Packages add rerankers under this group: a name, and a callable that takes keywords and returns a Reranker."""
 
-_RERANKER_OF_KIND = {
-    "cross-encoder": "reranker_kd.rerank.cross_encoder:CrossEncoderReranker",
-    "bi-encoder": "reranker_kd.rerank.bi_encoder:BiEncoderReranker",
-    "twin": "reranker_kd.rerank.bi_encoder:BiEncoderReranker",
-    "bert-bilstm": "reranker_kd.rerank.bert_bilstm:BertBiLSTMReranker",
-    "gated-cross-encoder": "reranker_kd.rerank.gated_cross_encoder:GatedCrossEncoderReranker",
-}
 
-
-def load_reranker(
-    name: ModelExpression | Path,
-    *,
-    early_stopping: StoppingRule | None = None,
-    network_defaults: Mapping[str, Any] | None = None,
-    **keywords: Any,
-) -> Reranker:
+def load_reranker(name: ModelExpression | Path, *, embeddings: str | Path | None = None, **options: Any) -> Reranker:
     """Return the reranker of a name, or the cascade of several.
 
     Looked up in this order: a local folder; a bundled student; a model that an installed package carries (entry point
@@ -42,25 +28,17 @@ def load_reranker(
 
     :param name: the folder, name or hub id, or a cascade of them as :func:`~reranker_kd.rerank.cascade.stages_of` reads
         it: ``"twin:100 > cross:20"``
-    :param early_stopping: when to leave out the rest of the candidates; by default never
-    :param network_defaults: keywords for models, where ``keywords`` do not name them; rerankers that packages register
-        keep their own defaults
-    :param keywords: what the model documents, such as ``max_length``, ``long_documents``, ``device``; of a cascade,
-        ``embeddings`` are for the first stage, all others for every stage
-    :raises ModelError: no such model, it cannot be loaded, or it knows no such keyword
+    :param embeddings: a folder of the documents' embeddings; of a cascade, for the first stage
+    :param options: those of :class:`~reranker_kd.rerank.options.RerankOptions`, such as ``max_length``, ``backend``,
+        ``precision``; of a cascade, for every stage. A reranker that a package registers gets them as keywords
+    :raises ModelError: no such model, it cannot be loaded, or an option is unknown or has a wrong value
     """
-    defaults = network_defaults or {}
     stages = (NamedStage(str(name)),) if isinstance(name, Path) else stages_of(name)
     if not is_cascade(stages):
-        loaded = _load_one(stages[0].model, keywords, defaults)
-        return loaded if early_stopping is None else EarlyStopping(loaded, early_stopping)
-    if early_stopping is not None:
-        named = " > ".join(stage.model for stage in stages)
-        raise ModelError(f"{named}: early stopping is for a single model: leave it out, or name one model")
-    later = {keyword: value for keyword, value in keywords.items() if keyword != "embeddings"}
+        return _load_one(stages[0].model, embeddings, options)
     return Cascade(
         [
-            Stage(_load_one(stage.model, later if place else keywords, defaults), stage.depth)
+            Stage(_load_one(stage.model, None if place else embeddings, options), stage.depth)
             for place, stage in enumerate(stages)
         ]
     )
@@ -68,35 +46,35 @@ def load_reranker(
 
 def registered_names() -> dict[str, str]:
     """Return the names of bundled students and of what installed packages register, each with what it stands for."""
-    bundled = {name: f"bundled {kind_of(folder)}" for name, folder in bundled_students().items()}
+    from reranker_kd.models.kinds import kind_of
+
+    bundled = {name: f"bundled {kind_of(folder).name}" for name, folder in bundled_students().items()}
     registered = {entry.name: entry.value for entry in entry_points(group=ENTRY_POINT_GROUP)}
     return {**registered, **installed_models(), **bundled}
 
 
-def _load_one(name: str | Path, keywords: Mapping[str, Any], defaults: Mapping[str, Any]) -> Reranker:
+def _load_one(name: str, embeddings: str | Path | None, options: Mapping[str, Any]) -> Reranker:
     folder = local_folder(name)
     if folder is None:
         for entry in entry_points(group=ENTRY_POINT_GROUP):
-            if entry.name == str(name):
-                return _load_registered(entry, dict(keywords))
-    folder = folder or model_folder(name)
-    # Each pulls in torch and transformers, so none is imported before it is wanted.
-    kind = kind_of(folder)
-    place = _RERANKER_OF_KIND[kind]
-    embeddings = keywords.get("embeddings")
-    keywords = {**defaults, **{keyword: value for keyword, value in keywords.items() if keyword != "embeddings"}}
-    if embeddings is not None and place != _RERANKER_OF_KIND["bi-encoder"]:
-        raise ModelError(
-            f"{name}: is a {kind}, which scores query and document together: only bi-encoders have embeddings"
-        )
-    module, _, factory = place.partition(":")
-    loaded = _call(
-        getattr(import_module(module), factory), str(name), {"folder": folder, "name": str(name), **keywords}
-    )
+            if entry.name == name:
+                return _load_registered(entry, {**options, **({"embeddings": embeddings} if embeddings else {})})
+    # They pull in much, so that they are not imported before they are wanted.
+    from reranker_kd.rerank.embeddings import EmbeddingReranker
+    from reranker_kd.rerank.model_reranker import TextReranker, load_model_reranker
+
+    try:
+        asked = RerankOptions(**options)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = ".".join(map(str, fault["loc"]))
+        known = f"; it takes {', '.join(RerankOptions.model_fields)}" if fault["type"] == "extra_forbidden" else ""
+        raise ModelError(f"{name}: {key}: {fault['msg']}{known}") from None
+    loaded = load_model_reranker(folder or model_folder(name), name, asked)
     if embeddings is None:
         return loaded
-    from reranker_kd.rerank.embeddings import EmbeddingReranker
-
+    if not isinstance(loaded, TextReranker):
+        raise ModelError(f"{name}: scores query and document together: only bi-encoders have embeddings")
     return EmbeddingReranker(loaded, embeddings)
 
 
@@ -107,15 +85,12 @@ def _load_registered(entry: EntryPoint, keywords: dict[str, Any]) -> Reranker:
         raise ModelError(
             f"{entry.name}: the package that registers it ({entry.value}) does not load: {error}"
         ) from error
-    reranker = _call(factory, entry.name, keywords)
-    if not isinstance(reranker, Reranker):
-        raise ModelError(f"{entry.name}: {entry.value} returned no reranker_kd.Reranker")
-    return reranker
-
-
-def _call(factory: Any, name: str, keywords: dict[str, Any]) -> Any:
     try:
         inspect.signature(factory).bind(**keywords)
     except TypeError as error:
-        raise ModelError(f"{name}: {error}; it takes {', '.join(inspect.signature(factory).parameters)}") from None
-    return factory(**keywords)
+        known = ", ".join(inspect.signature(factory).parameters)
+        raise ModelError(f"{entry.name}: {error}; it takes {known}") from None
+    reranker = factory(**keywords)
+    if not isinstance(reranker, Reranker):
+        raise ModelError(f"{entry.name}: {entry.value} returned no reranker_kd.Reranker")
+    return reranker

@@ -20,6 +20,7 @@ class RerankedRun:
 
     run: Run
     pairs: int
+    passages: int
     split: int
     cut: int
 
@@ -43,14 +44,15 @@ def rerank_run(
     """
     check_topics(candidates, topics)
     run: Run = {}
-    pairs = split = cut = 0
+    pairs = passages = split = cut = 0
     for pool in _pools(candidates, depth):
         requests = requests_of(pool, topics, texts, reranker, depth)
         batch = reranker.rerank_batch(requests, depth=depth, on_progress=on_progress)
         for ranking in batch.rankings:
             run[ranking.query.qid] = {candidate.docid: candidate.score for candidate in ranking.candidates}
-        pairs, split, cut = pairs + batch.pairs, split + batch.split, cut + batch.cut
-    return RerankedRun(run, pairs, split, cut)
+        pairs, passages = pairs + batch.pairs, passages + batch.passages
+        split, cut = split + batch.split, cut + batch.cut
+    return RerankedRun(run, pairs, passages, split, cut)
 
 
 def docids_within(candidates: Run, depth: int) -> set[str]:

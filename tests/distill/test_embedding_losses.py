@@ -16,7 +16,8 @@ from reranker_kd.distill.data.transfer_set import Group, TransferSet
 from reranker_kd.distill.objectives.embedding_losses import text_embedding, text_similarity
 from reranker_kd.distill.teachers.embeddings import embed_texts, encoder_of
 from reranker_kd.errors import InputError
-from reranker_kd.inference.text_encoder import TextEncoder
+from reranker_kd.inference.options import REFERENCE
+from reranker_kd.inference.text_encoder import load_encoder
 
 
 def _unit(rows, width, seed, dtype=torch.float32):
@@ -92,7 +93,7 @@ class _Settings:
 def test_embeddings_of_a_teacher_are_kept(tmp_path):
     folder = make_tiny_twin(tmp_path / "teacher", towers="separate")
     texts = TransferSet({"q": "heat flow"}, {"a": "a flat plate", "b": "the dog"}, (Group("q", ("a", "b")),))
-    encoder = TextEncoder(folder)
+    encoder = load_encoder(folder, **REFERENCE)
     first = embed_texts(encoder_of(_Settings(folder)), texts, tmp_path / "cache", quiet=True)
     np.testing.assert_allclose(first[0], encoder.encode_queries(["heat flow"])[0], atol=1e-6)
     np.testing.assert_allclose(first[1:], encoder.encode_documents(["a flat plate", "the dog"]), atol=1e-6)

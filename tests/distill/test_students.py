@@ -18,7 +18,7 @@ from reranker_kd import load_reranker
 from reranker_kd.distill.students import STUDENTS, StudentSettings, build_student, token_encoder_of
 from reranker_kd.errors import ModelError, RecipeError
 from reranker_kd.inference.batching import padded
-from reranker_kd.models.twin import load_twin
+from reranker_kd.models.twin import KIND as TWIN
 
 QUERY = "how does heat flow"
 TEXTS = ["heat flow over a flat plate", "the dog and the cat", "supersonic shock wave", "tax law court"]
@@ -135,7 +135,7 @@ def test_of_a_separate_twin_the_document_tower_is_the_start(starts):
         tower.transformer.embeddings.word_embeddings.weight for tower in (network.query_tower, network.document_tower)
     ]
     assert torch.equal(*both) and both[0] is not both[1]
-    towers = load_twin(starts["separate twin"])
+    towers = TWIN.load(starts["separate twin"])
     assert torch.equal(both[0], towers.document_tower.transformer.embeddings.word_embeddings.weight)
     assert not torch.equal(both[0], towers.query_tower.transformer.embeddings.word_embeddings.weight)
 

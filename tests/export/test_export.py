@@ -24,7 +24,7 @@ from reranker_kd.models.gated_cross_encoder import (
     GatedCrossEncoderConfig,
     save_gated_cross_encoder,
 )
-from reranker_kd.models.twin import load_twin
+from reranker_kd.models.twin import KIND as TWIN
 
 pytest.importorskip("openvino")
 
@@ -34,7 +34,7 @@ PAIRS = [("heat flow", text) for text in TEXTS]
 
 
 def _gated(folder):
-    transformer = load_twin(make_tiny_twin(folder.with_name("twin-of-gated"))).document_tower.transformer
+    transformer = TWIN.load(make_tiny_twin(folder.with_name("twin-of-gated"))).document_tower.transformer
     model = GatedCrossEncoder(GatedCrossEncoderConfig(max_length=64), transformer, gate=-1.0)
     save_gated_cross_encoder(model.eval(), bert_tokenizer(), folder)
     return folder

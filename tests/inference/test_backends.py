@@ -11,12 +11,12 @@ import torch
 from make_tiny_models import make_cross_encoder
 from make_tiny_students import make_bert_bilstm
 from make_tiny_twins import make_tiny_twin
+from reranker_kd.inference.first_token import FirstTokenLayer
+from reranker_kd.models.sequence_classifier import load_sequence_classifier
 
 from reranker_kd import load_reranker
 from reranker_kd.errors import InputError, ModelError
 from reranker_kd.inference.backends import registry as backends
-from reranker_kd.inference.first_token import FirstTokenLayer
-from reranker_kd.models.sequence_classifier import load_sequence_classifier
 
 TEXTS = ["heat flow over a flat plate", "the dog and the cat", "shock wave " * 100, "flat plate heat", "?", "river"]
 MODELS = {

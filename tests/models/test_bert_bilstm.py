@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,14 +15,8 @@ from make_tiny_students import make_bert_bilstm, tiny_bert_bilstm
 from safetensors.torch import load_file, save_file
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from reranker_kd.errors import ModelError
-from reranker_kd.models.bert_bilstm import (
-    BertBiLSTM,
-    BertBiLSTMConfig,
-    load_bert_bilstm,
-    reduced_embeddings,
-    save_bert_bilstm,
-)
+from reranker_kd.errors import ModelError, RecipeError
+from reranker_kd.models.bert_bilstm import KIND, BertBiLSTM, BertBiLSTMShape, build, reduced_embeddings
 
 
 @pytest.fixture(autouse=True)
@@ -65,9 +60,9 @@ def test_a_row_alone_scores_as_in_a_padded_batch(shape, lengths, padding, seed):
 
 def _states_by_packing(network, states, lengths):
     """The states of torch's own bidirectional LSTMs with the same weights, batch first."""
-    config = network.config
+    shape = network.shape
     for ahead, back in zip(network.forwards, network.backwards, strict=True):
-        lstm = torch.nn.LSTM(ahead.input_size, config.hidden_size, bidirectional=True, batch_first=True)
+        lstm = torch.nn.LSTM(ahead.input_size, shape.hidden_size, bidirectional=True, batch_first=True)
         forward, backward = ahead.state_dict(), back.state_dict()
         weights = forward | {f"{name}_reverse": value for name, value in backward.items()}
         lstm.load_state_dict(weights)
@@ -147,25 +142,27 @@ def test_segments_without_token_types_are_refused():
 class TestEmbeddings:
     TABLE = torch.randn((60, 16), generator=torch.Generator().manual_seed(0)) * torch.linspace(0.1, 3, 16)
 
+    def _network(self, **settings):
+        start = SimpleNamespace(word_embeddings=lambda: self.TABLE)
+        return build(BertBiLSTMShape(**settings), start)
+
     def test_at_full_width_they_are_the_table(self):
-        config = BertBiLSTMConfig(vocabulary_size=60, embedding_size=16)
-        network = BertBiLSTM.from_word_embeddings(config, self.TABLE)
-        assert torch.equal(network.words.weight, self.TABLE)
+        assert torch.equal(self._network(embedding_size=16).words.weight, self.TABLE)
+        assert not torch.equal(self._network(embedding_size=16, random=True).words.weight, self.TABLE)
 
     @pytest.mark.parametrize("width", [1, 5, 15])
     def test_reduced_they_keep_the_best_inner_products(self, width):
         left, singular, right = np.linalg.svd(self.TABLE.numpy(), full_matrices=False)
         best = (left[:, :width] * singular[:width]) @ right[:width]
-        config = BertBiLSTMConfig(vocabulary_size=60, embedding_size=width)
-        reduced = BertBiLSTM.from_word_embeddings(config, self.TABLE).words.weight.detach().numpy()
+        reduced = self._network(embedding_size=width).words.weight.detach().numpy()
         np.testing.assert_allclose(reduced @ reduced.T, best @ best.T, atol=1e-3)
 
     def test_half_precision_stays_half_precision(self):
         assert reduced_embeddings(self.TABLE.bfloat16(), 4).dtype == torch.bfloat16
 
     def test_what_does_not_fit_is_refused(self):
-        with pytest.raises(ModelError, match="vocabulary_size is 61, but the table has 60"):
-            BertBiLSTM.from_word_embeddings(BertBiLSTMConfig(vocabulary_size=61), self.TABLE)
+        with pytest.raises(RecipeError, match=r"student\.embedding_size: 17 is wider than the 16"):
+            self._network(embedding_size=17)
         with pytest.raises(ModelError, match="embedding_size 17 is larger than the 16"):
             reduced_embeddings(self.TABLE, 17)
 
@@ -173,9 +170,9 @@ class TestEmbeddings:
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_a_saved_network_is_the_same_to_the_bit(tmp_path, shape):
     network = tiny_bert_bilstm(**shape)
-    save_bert_bilstm(network.train(), bert_tokenizer(), tmp_path / "model")
-    loaded = load_bert_bilstm(tmp_path / "model")
-    assert loaded.config == network.config
+    KIND.save(network.train(), bert_tokenizer(), tmp_path / "model")
+    loaded = KIND.load(tmp_path / "model")
+    assert loaded.shape == network.shape
     assert not loaded.training
     batch = _batch([8, 5])
     with torch.inference_mode():
@@ -183,21 +180,21 @@ def test_a_saved_network_is_the_same_to_the_bit(tmp_path, shape):
 
 
 def test_a_tokenizer_with_more_pieces_is_refused(tmp_path):
-    network = BertBiLSTM(BertBiLSTMConfig(vocabulary_size=20, embedding_size=4, hidden_size=4))
+    network = BertBiLSTM(BertBiLSTMShape(vocabulary_size=20, embedding_size=4, hidden_size=4))
     with pytest.raises(ModelError, match="vocabulary_size is 20, but the tokenizer has"):
-        save_bert_bilstm(network, bert_tokenizer(), tmp_path / "model")
+        KIND.save(network, bert_tokenizer(), tmp_path / "model")
 
 
 WRONG = [
-    ("hidden_size", 0, "hidden_size must be a whole number of at least 1, got 0"),
-    ("hidden_size", "10", "hidden_size must be a whole number of at least 1, got '10'"),
-    ("layers", True, "layers must be a whole number of at least 1, got True"),
-    ("max_length", 64.0, r"max_length must be a whole number of at least 1, got 64\.0"),
-    ("dropout", 1, "dropout must be a number of at least 0 and below 1, got 1"),
-    ("dropout", None, "dropout must be a number of at least 0 and below 1, got None"),
-    ("segments", 1, "segments must be true or false, got 1"),
+    ("hidden_size", 0, "hidden_size: Input should be greater than or equal to 1"),
+    ("hidden_size", "ten", "hidden_size: Input should be a valid integer"),
+    ("layers", 1.5, "layers: Input should be a valid integer"),
+    ("dropout", 1, "dropout: Input should be less than 1"),
+    ("dropout", None, "dropout: Input should be a valid number"),
+    ("segments", "blue", "segments: Input should be a valid boolean"),
     ("model_type", "bert", "model_type is 'bert', expected 'bert-bilstm'"),
-    ("colour", "red", "unknown key 'colour'"),
+    ("colour", "red", "colour: Extra inputs are not permitted"),
+    ("vocabulary_size", None, "config.json lacks vocabulary_size"),
 ]
 
 
@@ -210,38 +207,30 @@ class TestBrokenFolders:
     def test_a_wrong_value(self, folder, key, value, fault):
         path = folder / "config.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
-        with pytest.raises(ModelError, match=f"config.json: {fault}") as error:
-            load_bert_bilstm(folder)
+        with pytest.raises(ModelError, match=fault) as error:
+            KIND.load(folder)
         assert "\n" not in str(error.value)
-
-    def test_a_missing_key(self, folder):
-        path = folder / "config.json"
-        content = json.loads(path.read_text())
-        del content["layers"]
-        path.write_text(json.dumps(content))
-        with pytest.raises(ModelError, match=r"config\.json: lacks the key 'layers'"):
-            load_bert_bilstm(folder)
 
     def test_weights_of_another_shape(self, folder):
         path = folder / "config.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), "attention_size": 7}))
         with pytest.raises(ModelError, match=r"weight pooling.inner.bias has shape \(6,\), expected \(7,\)"):
-            load_bert_bilstm(folder)
+            KIND.load(folder)
 
     def test_a_missing_weight(self, folder):
         weights = load_file(folder / "model.safetensors")
         del weights["words.weight"]
         save_file(weights, folder / "model.safetensors")
         with pytest.raises(ModelError, match=r"weight words\.weight is missing"):
-            load_bert_bilstm(folder)
+            KIND.load(folder)
 
     def test_half_a_weights_file(self, folder):
         path = folder / "model.safetensors"
         path.write_bytes(path.read_bytes()[:1000])
         with pytest.raises(ModelError, match=r"model\.safetensors: cannot be loaded"):
-            load_bert_bilstm(folder)
+            KIND.load(folder)
 
     def test_no_weights(self, folder):
         (folder / "model.safetensors").unlink()
         with pytest.raises(ModelError, match="holds no weights"):
-            load_bert_bilstm(folder)
+            KIND.load(folder)

@@ -14,10 +14,13 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Poolin
 
 from reranker_kd import load_reranker
 from reranker_kd.errors import ModelError
-from reranker_kd.inference.text_encoder import TextEncoder
+from reranker_kd.inference.options import REFERENCE
+from reranker_kd.inference.text_encoder import load_encoder
+from reranker_kd.models import own_layout
 from reranker_kd.models.crossing import CosineCrossing, ResidualCrossing
 from reranker_kd.models.pooling import WeightedPooling
-from reranker_kd.models.twin import TwinConfig, load_twin, make_twin, save_twin
+from reranker_kd.models.twin import KIND as TWIN
+from reranker_kd.models.twin import TwinShape, build
 
 QUERIES = ["heat flow", "a shock wave"]
 TEXTS = ["heat flow over a flat plate", "the dog and the cat"]
@@ -63,13 +66,13 @@ def _cross_by_hand(crossing, query, document):
 @pytest.mark.parametrize("kind", KINDS, ids=_name)
 def test_scores_equal_the_papers_formulas(tmp_path, architecture, kind):
     twin = tiny_twin(architecture, **kind)
-    save_twin(twin, bert_tokenizer(), tmp_path / "twin")
+    TWIN.save(twin, bert_tokenizer(), tmp_path / "twin")
     expected = [
         _cross_by_hand(twin.crossing, _embed_by_hand(twin.query_tower, q), _embed_by_hand(twin.document_tower, t))
         for q in QUERIES
         for t in TEXTS
     ]
-    scores = load_reranker(tmp_path / "twin").score_pairs([(q, t) for q in QUERIES for t in TEXTS])
+    scores = load_reranker(tmp_path / "twin", **REFERENCE).score_pairs([(q, t) for q in QUERIES for t in TEXTS])
     assert np.std(expected) > 1e-3
     np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-5)
 
@@ -77,31 +80,31 @@ def test_scores_equal_the_papers_formulas(tmp_path, architecture, kind):
 @pytest.mark.parametrize("kind", KINDS, ids=_name)
 def test_a_folder_gives_back_every_weight(tmp_path, kind):
     twin = tiny_twin(**kind)
-    save_twin(twin, bert_tokenizer(), tmp_path)
-    again = load_twin(tmp_path)
+    TWIN.save(twin, bert_tokenizer(), tmp_path)
+    again = TWIN.load(tmp_path)
     assert again.shared == twin.shared == (kind["towers"] == "shared")
-    assert again.config == twin.config
+    assert again.shape == twin.shape
     saved, loaded = twin.state_dict(), again.state_dict()
     assert saved.keys() == loaded.keys()
     assert all(torch.equal(saved[name], loaded[name]) for name in saved)
 
 
 def test_separate_towers_differ_and_shared_ones_do_not(tmp_path):
-    shared = TextEncoder(make_tiny_twin(tmp_path / "shared"))
-    separate = TextEncoder(make_tiny_twin(tmp_path / "separate", towers="separate"))
+    shared = load_encoder(make_tiny_twin(tmp_path / "shared"), **REFERENCE)
+    separate = load_encoder(make_tiny_twin(tmp_path / "separate", towers="separate"), **REFERENCE)
     np.testing.assert_allclose(shared.encode_queries(TEXTS), shared.encode_documents(TEXTS), atol=1e-6)
     assert np.abs(separate.encode_queries(TEXTS) - separate.encode_documents(TEXTS)).max() > 0.01
 
 
 def test_padding_bears_on_no_embedding(tmp_path):
     for pooling in ("weighted", "mean", "cls"):
-        encoder = TextEncoder(make_tiny_twin(tmp_path / pooling, pooling=pooling))
+        encoder = load_encoder(make_tiny_twin(tmp_path / pooling, pooling=pooling), **REFERENCE)
         together = encoder.encode_documents([TEXTS[0], TEXTS[1] * 12])
         np.testing.assert_allclose(together[:1], encoder.encode_documents(TEXTS[:1]), atol=1e-5)
 
 
 def test_queries_are_cut_shorter_than_documents(tmp_path):
-    encoder = TextEncoder(make_tiny_twin(tmp_path, max_query_length=8, max_document_length=20))
+    encoder = load_encoder(make_tiny_twin(tmp_path, max_query_length=8, max_length=20), **REFERENCE)
     words = "heat flow over a flat plate and the dog and the cat".split()
     np.testing.assert_allclose(
         encoder.encode_queries([" ".join(words)]), encoder.encode_queries([" ".join(words[:6])]), atol=1e-6
@@ -110,7 +113,7 @@ def test_queries_are_cut_shorter_than_documents(tmp_path):
         np.abs(encoder.encode_documents([" ".join(words)]) - encoder.encode_documents([" ".join(words[:6])])).max()
         > 0.01
     )
-    longer = TextEncoder(tmp_path, max_length=64)
+    longer = load_encoder(tmp_path, max_length=64, **REFERENCE)
     assert (longer.max_query_length, longer.max_document_length) == (8, 64)
 
 
@@ -118,18 +121,41 @@ def test_a_sentence_transformers_model_is_the_cosine_twin(tmp_path):
     transformer = Transformer(str(make_transformer(tmp_path / "encoder")), max_seq_length=40)
     model = SentenceTransformer(modules=[transformer, Pooling(32), Normalize()], device="cpu")
     model.save_pretrained(str(tmp_path / "model"))
-    twin = load_twin(tmp_path / "model")
+    twin = TWIN.load(tmp_path / "model")
     assert twin.shared
     assert twin.crossing.name == "cosine"
-    np.testing.assert_allclose(TextEncoder(tmp_path / "model").encode_queries(TEXTS), model.encode(TEXTS), atol=1e-5)
+    np.testing.assert_allclose(
+        load_encoder(tmp_path / "model", **REFERENCE).encode_queries(TEXTS), model.encode(TEXTS), atol=1e-5
+    )
 
 
 def test_a_sentence_transformers_model_can_be_saved_as_a_twin(tmp_path):
     transformer = Transformer(str(make_transformer(tmp_path / "encoder")), max_seq_length=40)
     model = SentenceTransformer(modules=[transformer, Pooling(32), Normalize()], device="cpu")
     model.save_pretrained(str(tmp_path / "model"))
-    save_twin(load_twin(tmp_path / "model"), bert_tokenizer(), tmp_path / "twin")
-    np.testing.assert_allclose(TextEncoder(tmp_path / "twin").encode_documents(TEXTS), model.encode(TEXTS), atol=1e-5)
+    TWIN.save(TWIN.load(tmp_path / "model"), bert_tokenizer(), tmp_path / "twin")
+    np.testing.assert_allclose(
+        load_encoder(tmp_path / "twin", **REFERENCE).encode_documents(TEXTS), model.encode(TEXTS), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("kind", [{}, {"crossing": "dot", "pooling": "cls", "query_prompt": "query: "}], ids=str)
+def test_sentence_transformers_opens_a_twin_and_gives_the_same_vectors(tmp_path, kind):
+    make_tiny_twin(tmp_path, max_length=64, **kind)
+    theirs = SentenceTransformer(str(tmp_path), device="cpu")
+    ours = load_encoder(tmp_path, **REFERENCE)
+    np.testing.assert_allclose(ours.encode_documents(TEXTS), theirs.encode_document(TEXTS), atol=1e-5)
+    np.testing.assert_allclose(ours.encode_queries(QUERIES), theirs.encode_query(QUERIES), atol=1e-5)
+    assert theirs.max_seq_length == 64
+
+
+def test_a_folder_of_an_earlier_version_opens(tmp_path):
+    twin = tiny_twin(max_query_length=8, max_length=20)
+    own_layout.save(TWIN, twin, bert_tokenizer(), tmp_path)
+    config = {"towers": "shared", "pooling": "mean", "crossing": "cosine", "query_prompt": "", "document_prompt": ""}
+    lengths = {"max_query_length": 8, "max_document_length": 20}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "twin", **config, **lengths}))
+    assert TWIN.load(tmp_path).shape == twin.shape
 
 
 def test_cosine_logits_are_scaled_cosines():
@@ -147,14 +173,14 @@ def _break_config(folder, **changes):
     [
         ({"crossing": "euclid"}, "config.json: crossing: Input should be 'cosine', 'dot' or 'residual'"),
         ({"pool": "mean"}, "config.json: pool: Extra inputs are not permitted"),
-        ({"pooling": "median"}, "pooling 'median' is not known; known: weighted, cls"),
-        ({"crossing": "residual"}, "heads.safetensors: does not fit config.json: weight crossing"),
+        ({"pooling": "median"}, "no pooling 'median'; known: weighted, cls"),
+        ({"crossing": "residual"}, "the weights do not fit config.json: weight crossing"),
         ({"towers": "separate"}, "query: holds no weights"),
         ({"max_query_length": 0}, "max_query_length: Input should be greater than or equal to 4"),
     ],
 )
 def test_broken_folders_are_named(tmp_path, changes, fault):
-    make_tiny_twin(tmp_path)
+    make_tiny_twin(tmp_path, pooling="weighted")
     _break_config(tmp_path, **changes)
     with pytest.raises(ModelError, match=fault) as caught:
         load_reranker(tmp_path)
@@ -162,7 +188,7 @@ def test_broken_folders_are_named(tmp_path, changes, fault):
 
 
 def test_missing_and_broken_heads(tmp_path):
-    make_tiny_twin(tmp_path)
+    make_tiny_twin(tmp_path, pooling="weighted")
     (tmp_path / "heads.safetensors").write_bytes(b"nothing")
     with pytest.raises(ModelError, match=r"heads\.safetensors: cannot be loaded"):
         load_reranker(tmp_path)
@@ -171,5 +197,10 @@ def test_missing_and_broken_heads(tmp_path):
 def test_towers_of_different_widths():
     narrow, wide = tiny_twin().query_tower.transformer, tiny_twin().query_tower.transformer
     wide.config.hidden_size = 48
+
+    class Start:
+        def transformer(self, shape, name):
+            return {"query": narrow, "document": wide}[name]
+
     with pytest.raises(ModelError, match="different widths"):
-        make_twin(TwinConfig(towers="separate"), narrow, wide)
+        build(TwinShape(towers="separate"), Start())

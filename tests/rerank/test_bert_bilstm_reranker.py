@@ -9,10 +9,10 @@ from make_tiny_models import bert_tokenizer
 from make_tiny_students import make_bert_bilstm, tiny_bert_bilstm
 from transformers import AutoTokenizer
 
+from reranker_kd import load_reranker
 from reranker_kd.errors import InputError, ModelError
-from reranker_kd.models.bert_bilstm import load_bert_bilstm, save_bert_bilstm
-from reranker_kd.rerank.bert_bilstm import BertBiLSTMReranker
-from reranker_kd.rerank.long_documents import LongDocuments
+from reranker_kd.inference.options import REFERENCE
+from reranker_kd.models.bert_bilstm import KIND
 
 PAIRS = [
     ("how does heat flow", "heat flow over a flat plate in a boundary layer"),
@@ -36,27 +36,27 @@ def _one_thread():
 @pytest.mark.parametrize("max_length", [24, 512])
 def test_scores_are_the_networks_on_the_tokenizers_encoding(tmp_path, max_length, segments):
     folder = make_bert_bilstm(tmp_path / "model", segments=segments)
-    tokenizer, network = AutoTokenizer.from_pretrained(folder), load_bert_bilstm(folder)
+    tokenizer, network = AutoTokenizer.from_pretrained(folder), KIND.load(folder)
     with torch.inference_mode():
         expected = [
             network(**tokenizer(*pair, truncation="longest_first", max_length=max_length, return_tensors="pt")).item()
             for pair in PAIRS
         ]
-    scores = BertBiLSTMReranker(folder, max_length=max_length).score_pairs(PAIRS)
+    scores = load_reranker(folder, max_length=max_length, **REFERENCE).score_pairs(PAIRS)
     assert np.std(expected) > 0.01
     np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
 def test_scores_do_not_depend_on_the_batch_or_the_order(tmp_path):
     folder = make_bert_bilstm(tmp_path / "model", layers=2)
-    one_by_one = BertBiLSTMReranker(folder, batch_tokens=1).score_pairs(PAIRS)
-    together = BertBiLSTMReranker(folder, batch_tokens=100_000).score_pairs(PAIRS[::-1])[::-1]
+    one_by_one = load_reranker(folder, batch_tokens=1, **REFERENCE).score_pairs(PAIRS)
+    together = load_reranker(folder, batch_tokens=100_000, **REFERENCE).score_pairs(PAIRS[::-1])[::-1]
     np.testing.assert_allclose(one_by_one, together, atol=1e-5)
 
 
 def test_long_documents_take_the_best_passage(tmp_path):
-    policy = LongDocuments("maxp", passage_length=8, passage_stride=4)
-    reranker = BertBiLSTMReranker(make_bert_bilstm(tmp_path / "model"), long_documents=policy)
+    policy = {"passage_length": 8, "passage_stride": 4}
+    reranker = load_reranker(make_bert_bilstm(tmp_path / "model"), **policy, **REFERENCE)
     query, words = "heat flow", ("the dog and the cat by the river sea " + "heat flow on a plate " * 3).split()
     passages = [" ".join(words[start : start + 8]) for start in range(0, len(words) - 4, 4)]
     by_hand = reranker.score(query, passages)
@@ -68,12 +68,12 @@ def test_long_documents_take_the_best_passage(tmp_path):
 
 def test_the_configuration_says_how_long_an_input_may_be(tmp_path):
     folder = make_bert_bilstm(tmp_path / "model", max_length=64)
-    assert BertBiLSTMReranker(folder).max_length == 64
+    assert load_reranker(folder, **REFERENCE).max_length == 64
     with pytest.raises(InputError, match="takes 16 to 64"):
-        BertBiLSTMReranker(folder, max_length=65)
+        load_reranker(folder, max_length=65, **REFERENCE)
 
 
 def test_a_tokenizer_without_the_types_that_the_network_reads_is_refused(tmp_path):
-    save_bert_bilstm(tiny_bert_bilstm(segments=True), bert_tokenizer(with_types=False), tmp_path / "model")
+    KIND.save(tiny_bert_bilstm(segments=True), bert_tokenizer(with_types=False), tmp_path / "model")
     with pytest.raises(ModelError, match="there are no token_type_ids"):
-        BertBiLSTMReranker(tmp_path / "model").score_pairs(PAIRS)
+        load_reranker(tmp_path / "model", **REFERENCE).score_pairs(PAIRS)

@@ -13,7 +13,8 @@ from make_tiny_twins import make_tiny_twin
 
 from reranker_kd import load_reranker
 from reranker_kd.errors import CandidateError, InputError, ModelError
-from reranker_kd.inference.text_encoder import TextEncoder
+from reranker_kd.inference.options import REFERENCE
+from reranker_kd.inference.text_encoder import load_encoder
 from reranker_kd.rerank.rerank_run import rerank_run
 from reranker_kd.retrieve.dense.encoding import encode_collection, survey_collection
 from reranker_kd.types import Candidate
@@ -35,7 +36,9 @@ def twin(request, tmp_path_factory):
 def _encode(twin, folder, texts=TEXTS, index_type="Flat"):
     collection = folder.parent / "docs.tsv"
     collection.write_text("".join(f"{docid}\t{text}\n" for docid, text in texts.items()))
-    encode_collection(collection, survey_collection(collection), TextEncoder(twin), folder, index_type=index_type)
+    encode_collection(
+        collection, survey_collection(collection), load_encoder(twin, **REFERENCE), folder, index_type=index_type
+    )
     return folder
 
 

@@ -9,7 +9,8 @@ from make_tiny_twins import make_tiny_twin
 
 from reranker_kd import QueryEncoder
 from reranker_kd.errors import InputError, ModelError
-from reranker_kd.inference.text_encoder import TextEncoder, load_encoder
+from reranker_kd.inference.options import REFERENCE
+from reranker_kd.inference.text_encoder import load_encoder
 from reranker_kd.retrieve.dense.embedding_index import EmbeddingIndex
 from reranker_kd.retrieve.dense.encoding import encode_collection, survey_collection
 from reranker_kd.retrieve.dense.search import search_topics
@@ -30,14 +31,16 @@ def _encode(twin, folder, index_type="Flat", count=120):
     with collection.open("w") as stream:
         for i in range(count):
             stream.write(f"d{i}\t{' '.join(random.choice(WORDS, size=random.integers(3, 20)))}\n")
-    encode_collection(collection, survey_collection(collection), TextEncoder(twin), folder, index_type=index_type)
+    encode_collection(
+        collection, survey_collection(collection), load_encoder(twin, **REFERENCE), folder, index_type=index_type
+    )
     return folder
 
 
 @pytest.mark.parametrize("index_type", ["Flat", "fp16", "SQ8", "HNSW8", "IVF4,Flat", "PQ4x4"])
 def test_pyserini_opens_the_folder_and_finds_the_same(twin, tmp_path, index_type):
     folder = _encode(twin, tmp_path / "embeddings", index_type, count=700)
-    ours = search_topics(EmbeddingIndex(folder), TextEncoder(twin), TOPICS, hits=20)
+    ours = search_topics(EmbeddingIndex(folder), load_encoder(twin, **REFERENCE), TOPICS, hits=20)
     start_java()
     with pyserini_importable():
         from pyserini.search.faiss import FaissSearcher
@@ -53,7 +56,7 @@ def test_pyserini_opens_the_folder_and_finds_the_same(twin, tmp_path, index_type
 
 def test_more_hits_than_documents_give_them_all(twin, tmp_path):
     folder = _encode(twin, tmp_path / "embeddings", count=5)
-    run = search_topics(EmbeddingIndex(folder), TextEncoder(twin), TOPICS, hits=50)
+    run = search_topics(EmbeddingIndex(folder), load_encoder(twin, **REFERENCE), TOPICS, hits=50)
     assert [len(documents) for documents in run.values()] == [5, 5, 5]
 
 
@@ -61,9 +64,9 @@ def test_batches_do_not_matter(twin, tmp_path):
     folder = _encode(twin, tmp_path / "embeddings")
     done: list[float] = []
     one = search_topics(
-        EmbeddingIndex(folder), TextEncoder(twin), TOPICS, hits=9, batch_size=1, on_progress=done.append
+        EmbeddingIndex(folder), load_encoder(twin, **REFERENCE), TOPICS, hits=9, batch_size=1, on_progress=done.append
     )
-    all_at_once = search_topics(EmbeddingIndex(folder), TextEncoder(twin), TOPICS, hits=9)
+    all_at_once = search_topics(EmbeddingIndex(folder), load_encoder(twin, **REFERENCE), TOPICS, hits=9)
     assert done == [1, 1, 1]
     for qid in TOPICS:
         assert list(one[qid]) == list(all_at_once[qid])
@@ -73,7 +76,7 @@ def test_a_residual_twin_cannot_be_searched_by(tmp_path):
     twin = make_tiny_twin(tmp_path / "twin", crossing="residual")
     folder = _encode(twin, tmp_path / "embeddings", count=5)
     with pytest.raises(InputError, match="residual crossing scores pairs and cannot be searched by"):
-        search_topics(EmbeddingIndex(folder), TextEncoder(twin), TOPICS)
+        search_topics(EmbeddingIndex(folder), load_encoder(twin, **REFERENCE), TOPICS)
     with pytest.raises(InputError, match="residual crossing"):
         QueryEncoder(twin)
 

@@ -15,7 +15,8 @@ import pytest
 from make_tiny_twins import make_tiny_twin
 
 from reranker_kd.errors import FormatError, InputError
-from reranker_kd.inference.text_encoder import TextEncoder
+from reranker_kd.inference.options import REFERENCE
+from reranker_kd.inference.text_encoder import TextEncoder, load_encoder
 from reranker_kd.retrieve.dense.conversion import convert_embeddings
 from reranker_kd.retrieve.dense.embedding_index import EmbeddingIndex
 from reranker_kd.retrieve.dense.encoding import Encoded, encode_collection, survey_collection
@@ -35,7 +36,7 @@ def write_collection(path: Path, count: int = 50, seed: int = 0) -> Path:
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory) -> TextEncoder:
-    return TextEncoder(make_tiny_twin(tmp_path_factory.mktemp("twin") / "model"))
+    return load_encoder(make_tiny_twin(tmp_path_factory.mktemp("twin") / "model"), **REFERENCE)
 
 
 @pytest.fixture

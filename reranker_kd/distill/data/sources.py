@@ -136,7 +136,7 @@ class Validation:
 
     def rerank(self, model: Path) -> Run:
         """Return the candidates as a model reranks them."""
-        reranker = load_reranker(model, precision="auto")
+        reranker = load_reranker(model, backend="torch")
         return rerank_run(self.candidates, self.topics, lambda _: self.texts, reranker, depth=self.settings.depth).run
 
 

@@ -101,7 +101,7 @@ def _teacher_run(validation: Validation, teacher: Teacher) -> tuple[Run, bool]:
 
 
 def _speed(output: Path, validation: Validation) -> float:
-    reranker = load_reranker(output, precision="auto")
+    reranker = load_reranker(output, backend="torch")
     listed = [
         (validation.topics[qid], validation.texts[docid])
         for qid, documents in validation.first_stage().items()

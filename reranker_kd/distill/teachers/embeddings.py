@@ -26,7 +26,7 @@ def encoder_of(settings: ModelSettings | None) -> TextEncoder:
     """
     if settings is None:
         raise RecipeError("teacher: losses over embeddings need a bi-encoder among the teachers, such as model: NAME")
-    asked = {"max_length": settings.max_length, "device": settings.device, "precision": settings.precision or "auto"}
+    asked = {"max_length": settings.max_length, "device": settings.device, "precision": settings.precision}
     try:
         return load_encoder(settings.model, **{key: value for key, value in asked.items() if value is not None})
     except ModelError as error:

@@ -32,7 +32,7 @@ from reranker_kd.formats.qrels import read_qrels
 from reranker_kd.formats.runs import read_run
 from reranker_kd.provenance import file_record
 from reranker_kd.rerank.base import Pair, Progress, Reranker, no_progress
-from reranker_kd.rerank.long_documents import LongDocuments
+from reranker_kd.rerank.options import RerankOptions
 from reranker_kd.rerank.registry import load_reranker
 from reranker_kd.types import FloatArray, Qrels, Run
 
@@ -265,13 +265,9 @@ def make_teacher(settings: TeacherSettings | Mapping[str, Any], cache_folder: st
 
 def _model_teacher(settings: ModelSettings, cache_folder: str | Path) -> Teacher:
     # What was left at its default is not passed on: a reranker of another package knows keywords of its own only.
-    names = ("max_length", "batch_tokens", "device", "precision")
-    keywords = {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
-    long_documents = LongDocuments(
-        settings.long_documents, settings.passage_length, settings.passage_stride, settings.top_passages
-    )
-    if long_documents != LongDocuments():
-        keywords["long_documents"] = long_documents
+    fields = RerankOptions.model_fields
+    given = {name: getattr(settings, name, None) for name in fields}
+    keywords = {name: value for name, value in given.items() if value not in (None, fields[name].default)}
     # Neither its share nor its scale bears on the scores that are kept.
     identity = settings.model_dump(exclude={"weight", "scale", "shift"})
     return ModelTeacher(load_reranker(settings.model, **keywords), cache_folder, identity)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-
-import onnxruntime
+from typing import TYPE_CHECKING
 
 from reranker_kd.errors import InputError, ModelError
-from reranker_kd.inference.backends.registry import ScoringNetwork, cores
 from reranker_kd.inference.batching import Arrays
+from reranker_kd.inference.interface import Backend, Examples, cores
 from reranker_kd.types import FloatArray
+
+if TYPE_CHECKING:
+    import torch
+
+    from reranker_kd.models.network import Network
 
 _OPSET = 17
 
 
-class OnnxBackend:
+class OnnxRunner:
     """Runs an ONNX model.
 
     :param model: the model's bytes, or the path of its file
@@ -33,6 +37,8 @@ class OnnxBackend:
     def __init__(self, model: bytes | Path, precision: str) -> None:
         if precision not in ("float32", "auto"):
             raise InputError(f"backend onnxruntime runs in float32 on CPUs, not in {precision}: take openvino or torch")
+        import onnxruntime
+
         options = onnxruntime.SessionOptions()
         # Errors are raised; warnings of initialisers it drops are of no use.
         options.log_severity_level = 3
@@ -54,7 +60,7 @@ class OnnxBackend:
         return self._session.run(None, arrays)[0]
 
 
-def onnx_bytes(network: ScoringNetwork, *, with_types: bool) -> bytes:
+def onnx_bytes(network: Network, *, with_types: bool) -> bytes:
     """Return the ONNX model of a float32 torch network, for any number of rows and tokens.
 
     :raises ModelError: the network has operations that ONNX does not know
@@ -82,3 +88,26 @@ def onnx_bytes(network: ScoringNetwork, *, with_types: bool) -> bytes:
         said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"ONNX does not take this network ({said}): take the backend torch") from error
     return stream.getvalue()
+
+
+def _make(network: Network, *, with_types: bool, precision: str, device: torch.device) -> OnnxRunner:
+    if device.type != "cpu":
+        raise InputError(f"backend onnxruntime runs on the CPU, not on {device}: leave the device out, or take torch")
+    return OnnxRunner(onnx_bytes(network, with_types=with_types), precision)
+
+
+def _export(network: Network, path: Path, *, with_types: bool, precision: str, examples: Examples = ()) -> None:  # noqa: ARG001
+    if precision != "float32":
+        raise InputError(f"onnxruntime is exported for in float32, not in {precision}: take openvino")
+    path.write_bytes(onnx_bytes(network, with_types=with_types))
+
+
+BACKEND = Backend(
+    name="onnxruntime",
+    packages=("onnxruntime", "onnx"),
+    preference=lambda device, in_half: 2 if device.type == "cpu" and not in_half else None,
+    make=_make,
+    suffix=".onnx",
+    export=_export,
+    open=OnnxRunner,
+)

@@ -7,19 +7,23 @@ import logging
 from contextlib import redirect_stdout
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import openvino
-
-from reranker_kd.errors import ModelError
-from reranker_kd.inference.backends.registry import ScoringNetwork, cores
+from reranker_kd.errors import InputError, ModelError
 from reranker_kd.inference.batching import Arrays
+from reranker_kd.inference.interface import Backend, Examples, cores
 from reranker_kd.types import FloatArray
+
+if TYPE_CHECKING:
+    import openvino
+    import torch
+
+    from reranker_kd.models.network import Network
 
 _TYPE_OF = {"float32": "f32", "bfloat16": "bf16"}
 
 
-class OpenVinoBackend:
+class OpenVinoRunner:
     """Runs an OpenVINO model of dynamic shape on the CPU.
 
     What OpenVINO prepares for a shape it keeps, so that batches out of few shapes run at the speed of a model that was
@@ -38,6 +42,8 @@ class OpenVinoBackend:
     length_step = 16
 
     def __init__(self, model: openvino.Model | Path, precision: str) -> None:
+        import openvino
+
         core = openvino.Core()
         if precision in ("auto", "int8"):
             has_half = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -67,11 +73,13 @@ class OpenVinoBackend:
             self._idle.put(request)
 
 
-def openvino_model(network: ScoringNetwork, *, with_types: bool) -> openvino.Model:
+def openvino_model(network: Network, *, with_types: bool) -> openvino.Model:
     """Return the OpenVINO model of a float32 torch network, for any number of rows and tokens.
 
     :raises ModelError: the network has operations that OpenVINO does not know
     """
+    import openvino
+
     from reranker_kd.inference.backends.tracing import quiet_tracing, traceable
 
     module, example = traceable(network, with_types=with_types)
@@ -88,7 +96,7 @@ def openvino_model(network: ScoringNetwork, *, with_types: bool) -> openvino.Mod
     return model
 
 
-def quantised(model: openvino.Model, examples: list[Arrays]) -> openvino.Model:
+def quantised(model: openvino.Model, examples: Examples) -> openvino.Model:
     """Return a model whose products with weights run in int8, by ranges that are fixed from examples.
 
     Ranges fixed beforehand, unlike those taken from each batch, leave a score the same whatever else is in its batch.
@@ -111,7 +119,7 @@ def quantised(model: openvino.Model, examples: list[Arrays]) -> openvino.Model:
         with redirect_stdout(io.StringIO()):
             return nncf.quantize(
                 model,
-                nncf.Dataset(examples),
+                nncf.Dataset(list(examples)),
                 subset_size=len(examples),
                 model_type=nncf.ModelType.TRANSFORMER,
                 preset=nncf.QuantizationPreset.MIXED,
@@ -129,3 +137,30 @@ def _is_weight(node: Any) -> bool:
     if node.get_type_name() in ("Constant", "Parameter"):
         return node.get_type_name() == "Constant"
     return all(_is_weight(node.input_value(place).get_node()) for place in range(node.get_input_size()))
+
+
+def _make(network: Network, *, with_types: bool, precision: str, device: torch.device) -> OpenVinoRunner:
+    if device.type != "cpu":
+        raise InputError(f"backend openvino runs on the CPU, not on {device}: leave the device out, or take torch")
+    return OpenVinoRunner(openvino_model(network, with_types=with_types), precision)
+
+
+def _export(network: Network, path: Path, *, with_types: bool, precision: str, examples: Examples = ()) -> None:
+    import openvino
+
+    model = openvino_model(network, with_types=with_types)
+    if precision == "int8":
+        model = quantised(model, examples)
+    openvino.save_model(model, str(path), compress_to_fp16=precision != "float32")
+
+
+BACKEND = Backend(
+    name="openvino",
+    packages=("openvino",),
+    # Where a processor computes in bfloat16, OpenVINO makes the most of it; elsewhere ONNX Runtime is faster.
+    preference=lambda device, in_half: (3 if in_half else 1) if device.type == "cpu" else None,
+    make=_make,
+    suffix=".xml",
+    export=_export,
+    open=OpenVinoRunner,
+)

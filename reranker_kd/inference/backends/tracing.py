@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from reranker_kd.inference.backends.registry import ScoringNetwork
+from reranker_kd.models.network import Network
 
 _ROWS, _TOKENS = 3, 24
 
@@ -38,7 +38,7 @@ class _TwoInputs(_ByPosition):
         return super().forward(input_ids, attention_mask)
 
 
-def traceable(network: ScoringNetwork, *, with_types: bool) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
+def traceable(network: Network, *, with_types: bool) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
     """Return a network that takes its inputs by position, and an example of them.
 
     The example holds rows of several lengths, so that no part of the network takes padding for absent.

@@ -1,0 +1,118 @@
+"""Cross-encoders of the Hugging Face hub: one relevance score out of a transformer's classification head."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertForSequenceClassification,
+    ElectraForSequenceClassification,
+)
+
+from reranker_kd.errors import ModelError
+from reranker_kd.models.first_token import read_first_token_alone
+from reranker_kd.models.kind import Kind, Start, TransformerShape
+from reranker_kd.models.loading import load_transformer, quiet_transformers
+from reranker_kd.models.network import Network
+
+
+class CrossEncoderShape(TransformerShape):
+    """A BERT, or an ELECTRA where the embedding table is factorised, with one score."""
+
+    kind: Literal["cross-encoder"] = "cross-encoder"
+
+
+class CrossEncoder(Network):
+    """From token arrays (n, tokens) to raw relevance scores (n, 1), in float32.
+
+    With one label the score is its logit. With two it is the log-odds of the second label, the difference of the
+    logits: the order of the softmax probability that monoBERT ranks by (Nogueira and Cho 2019, section 3), without
+    its ties near 0 and 1.
+
+    :param classifier: a ``transformers`` model with a sequence classification head
+    """
+
+    def __init__(self, shape: CrossEncoderShape, classifier: Any) -> None:
+        super().__init__(shape)
+        self.classifier = classifier
+
+    def for_inference(self) -> None:
+        """Leave out of the last layer what the head does not read."""
+        read_first_token_alone(self.classifier)
+
+    def lower_precision(self, dtype: torch.dtype) -> None:
+        """Run all but the last layer in ``dtype``: scores rounded to half precision would tie by accident."""
+        name, head = [
+            (name, module)
+            for name, module in self.classifier.named_modules()
+            if isinstance(module, torch.nn.Linear) and module.out_features == self.classifier.config.num_labels
+        ][-1]
+        in_full = copy.deepcopy(head)
+        self.classifier.to(dtype)
+        parent, _, last = name.rpartition(".")
+        setattr(self.classifier.get_submodule(parent), last, _InFloat32(in_full))
+
+    def forward(self, **inputs: torch.Tensor) -> torch.Tensor:
+        logits = self.classifier(**inputs).logits.float()
+        return logits if logits.shape[1] == 1 else logits[:, 1:] - logits[:, :1]
+
+
+class _InFloat32(torch.nn.Module):
+    def __init__(self, layer: torch.nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        return self.layer(hidden.float())
+
+
+def build(shape: CrossEncoderShape, start: Start) -> CrossEncoder:
+    """Return a cross-encoder with a new head."""
+    transformer = start.transformer(shape, "transformer")
+    config = transformer.config
+    config.num_labels = 1
+    if config.model_type == "electra":
+        classifier: Any = ElectraForSequenceClassification(config)
+        classifier.electra = transformer
+    else:
+        classifier = BertForSequenceClassification(config)
+        classifier.bert.embeddings, classifier.bert.encoder = transformer.embeddings, transformer.encoder
+    return CrossEncoder(shape, classifier)
+
+
+def load(_kind: Kind, folder: Path) -> CrossEncoder:
+    """Load a cross-encoder from a folder that ``save_pretrained`` wrote.
+
+    :raises ModelError: more than two labels, or a model that cannot be loaded
+    """
+    classifier = load_transformer(AutoModelForSequenceClassification, folder)
+    labels = classifier.config.num_labels
+    if labels not in (1, 2):
+        raise ModelError(f"{folder}: has {labels} labels; a reranker has one (a score) or two (not relevant, relevant)")
+    return CrossEncoder(CrossEncoderShape(max_length=None), classifier)
+
+
+def save(_kind: Kind, network: CrossEncoder, tokenizer: Any, folder: Path) -> None:
+    """Write a folder as transformers has it, which sentence-transformers' CrossEncoder opens."""
+    with quiet_transformers():
+        network.classifier.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+
+KIND = Kind(
+    name="cross-encoder",
+    reads="pairs",
+    shape=CrossEncoderShape,
+    build=build,
+    encoder=lambda network: network.classifier.base_model,
+    recognises=lambda _, config: any(
+        name.endswith("ForSequenceClassification") for name in config.get("architectures") or ()
+    ),
+    reader=load,
+    writer=save,
+    opens_in=lambda _: "transformers, sentence-transformers' CrossEncoder",
+)

@@ -1,0 +1,30 @@
+"""What every network of this package is, whatever its kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+
+class Network(torch.nn.Module):
+    """From token arrays to scores or embeddings.
+
+    Called with ``input_ids``, ``attention_mask`` and, where its tokenizer makes them, ``token_type_ids``, each of shape
+    (n, tokens). One that reads pairs returns raw relevance scores (n, 1) in float32. One that reads texts has the
+    attributes ``query_tower``, ``document_tower`` (one object where they share weights; each returns embeddings (n, d))
+    and ``crossing``, and is called through those.
+
+    :param shape: a :class:`~reranker_kd.models.kind.Shape`
+    """
+
+    def __init__(self, shape: Any) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def lower_precision(self, dtype: torch.dtype) -> None:
+        """Run in ``dtype`` what may be; the scores' own arithmetic stays in float32."""
+        self.to(dtype)
+
+    def for_inference(self) -> None:
+        """Leave out what no score depends on."""

@@ -1,0 +1,181 @@
+"""Reranking by a model: one class for models that read query and document together, one for those that read texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reranker_kd.inference.engine import POOL, one_ahead
+from reranker_kd.inference.loading import LoadedModel, load_model
+from reranker_kd.inference.pair_tokenizer import PairTokenizer, TokenIds, TokenSequence, longest_first
+from reranker_kd.inference.text_encoder import TextEncoder
+from reranker_kd.models.folder import checked_length
+from reranker_kd.rerank.base import DocumentScores, Pair, Progress, Reranker, no_progress
+from reranker_kd.rerank.long_documents import LongDocuments, leaves_out
+from reranker_kd.rerank.options import RerankOptions
+from reranker_kd.types import FloatArray
+
+
+class PairReranker(Reranker):
+    """A model that scores query and document together: any cross-encoder.
+
+    :param model: reads pairs
+    :param name: by what name it was asked for
+    :param options: how it runs, and how long documents go in
+    :raises InputError: a length that the model does not take
+    """
+
+    def __init__(self, model: LoadedModel, name: str, options: RerankOptions) -> None:
+        self.name = name
+        self.max_length = checked_length(options.max_length or model.own_length, model.limit, model.folder)
+        self._model = model
+        self._options = options
+        self.tokenizer = model.tokenizer
+        self._engine = model.engines["network"]
+
+    def describe(self) -> dict[str, Any]:
+        """Return name, content hash and parameters."""
+        own = {"name": self.name, **self._model.describe(), "max_length": self.max_length}
+        return {**super().describe(), **own, **_long_documents(self._options)}
+
+    def score_pairs(self, pairs: Sequence[Pair]) -> FloatArray:
+        """Return the model's logit of each pair, cut to ``max_length`` as its tokenizer cuts (longest first)."""
+        scores = [np.zeros(0, dtype=np.float32)]
+        scores += [self._engine.run(pool)[:, 0] for pool in one_ahead(map(self._cut, _pools(pairs)))]
+        return np.concatenate(scores)
+
+    def sequences(self, pairs: Sequence[Pair]) -> dict[str, list[TokenSequence]]:
+        """Return what the network gets for these pairs."""
+        return {"network": self._cut(pairs)}
+
+    def score_documents(self, pairs: Sequence[Pair], on_progress: Progress = no_progress) -> DocumentScores:
+        """Score documents by passages that fit beside the query, which takes at most half where both are long."""
+        scores = [np.zeros(0, dtype=np.float32)]
+        passages = split = cut = 0
+        for sequences, counts, cut_here in one_ahead(map(self._passages, _pools(pairs))):
+            advance = partial(_advance, on_progress, len(counts) / len(sequences))
+            passage_scores = self._engine.run(sequences, advance)[:, 0]
+            scores.append(self._options.aggregate(passage_scores, counts))
+            passages += len(sequences)
+            split += sum(count > 1 for count in counts)
+            cut += cut_here
+        return DocumentScores(np.concatenate(scores), passages, split, cut)
+
+    def _cut(self, pairs: Sequence[Pair]) -> list[TokenSequence]:
+        cut = []
+        for query, text in self._encoded(pairs):
+            first, second = longest_first(len(query), len(text), self._room)
+            cut.append(self.tokenizer.pair(query[:first], text[:second]))
+        return cut
+
+    def _passages(self, pairs: Sequence[Pair]) -> tuple[list[TokenSequence], list[int], int]:
+        """Return the passages of all pairs, how many there are of each pair, and how many pairs were cut."""
+        sequences: list[TokenSequence] = []
+        counts: list[int] = []
+        cut = 0
+        for query, text in self._encoded(pairs):
+            kept = query[: max(self._room // 2, self._room - len(text))]
+            passages = self._options.passages(len(text), self._room - len(kept))
+            sequences += [self.tokenizer.pair(kept, text[start:end]) for start, end in passages]
+            counts.append(len(passages))
+            cut += len(kept) < len(query) or leaves_out(passages, len(text))
+        return sequences, counts, cut
+
+    @property
+    def _room(self) -> int:
+        return self.max_length - self.tokenizer.pair_frame.size
+
+    def _encoded(self, pairs: Sequence[Pair]) -> list[tuple[TokenIds, TokenIds]]:
+        # Each distinct text is tokenised once: a query comes with many documents, a document with many queries.
+        texts = list(dict.fromkeys(text for pair in pairs for text in pair))
+        ids = dict(zip(texts, self.tokenizer.encode(texts), strict=True))
+        return [(ids[query], ids[text]) for query, text in pairs]
+
+
+class TextReranker(Reranker):
+    """A model that encodes query and document apart, the crossing of both being the score: any bi-encoder.
+
+    :param encoder: of queries and documents
+    :param options: how long documents go in
+    """
+
+    def __init__(self, encoder: TextEncoder, options: RerankOptions) -> None:
+        self.encoder = encoder
+        self._options = options
+
+    def score_pairs(self, pairs: Sequence[Pair]) -> FloatArray:
+        """Return the score of each pair, each text cut to what the model takes."""
+        return self._score(pairs, LongDocuments(long_documents="firstp"), no_progress).scores
+
+    def score_documents(self, pairs: Sequence[Pair], on_progress: Progress = no_progress) -> DocumentScores:
+        """Score documents by passages that the model takes."""
+        return self._score(pairs, self._options, on_progress)
+
+    @property
+    def tokenizer(self) -> PairTokenizer:
+        """What frames its texts."""
+        return self.encoder.tokenizer
+
+    def sequences(self, pairs: Sequence[Pair]) -> dict[str, list[TokenSequence]]:
+        """Return what each tower gets for these pairs."""
+        return self.encoder.sequences(pairs)
+
+    def describe(self) -> dict[str, Any]:
+        """Return name, content hash and parameters."""
+        return {**super().describe(), **self.encoder.describe(), **_long_documents(self._options)}
+
+    def _score(self, pairs: Sequence[Pair], long_documents: LongDocuments, on_progress: Progress) -> DocumentScores:
+        # Each distinct text is encoded once: a query comes with many documents, a document with many queries.
+        queries = {query: row for row, query in enumerate(dict.fromkeys(query for query, _ in pairs))}
+        texts = {text: row for row, text in enumerate(dict.fromkeys(text for _, text in pairs))}
+        query_tokens = self.encoder.query_tokens(list(queries))
+        tokens = self.encoder.document_tokens(list(texts))
+        places = [long_documents.passages(len(ids), self.encoder.document_room) for ids in tokens]
+        passages = [ids[start:end] for ids, spans in zip(tokens, places, strict=True) for start, end in spans]
+        share = len(pairs) / max(1, len(passages) + len(queries))
+        query_embeddings = self.encoder.embed_queries(query_tokens, lambda done: on_progress(done * share))
+        embeddings = self.encoder.embed_documents(passages, lambda done: on_progress(done * share))
+        ends = np.cumsum([len(spans) for spans in places])
+        query_rows: list[int] = []
+        passage_rows: list[int] = []
+        counts = []
+        split = cut = 0
+        for query, text in pairs:
+            place, query_row = texts[text], queries[query]
+            count = len(places[place])
+            passage_rows += range(ends[place] - count, ends[place])
+            query_rows += [query_row] * count
+            counts.append(count)
+            split += count > 1
+            left_out = leaves_out(places[place], len(tokens[place]))
+            cut += left_out or len(query_tokens[query_row]) > self.encoder.query_room
+        scores = self.encoder.cross(query_embeddings[query_rows], embeddings[passage_rows])
+        return DocumentScores(long_documents.aggregate(scores, counts), len(passages), split, cut)
+
+
+def load_model_reranker(folder: Path, name: str, options: RerankOptions) -> PairReranker | TextReranker:
+    """Return the reranker of a model's folder.
+
+    :raises ModelError: the model cannot be loaded
+    """
+    model = load_model(folder, options)
+    if model.reads == "pairs":
+        return PairReranker(model, name, options)
+    return TextReranker(TextEncoder(model, name, options.max_length), options)
+
+
+def _long_documents(options: RerankOptions) -> dict[str, Any]:
+    return options.model_dump(include=set(LongDocuments.model_fields))
+
+
+def _advance(on_progress: Progress, share: float, done: int) -> None:
+    on_progress(done * share)
+
+
+def _pools(pairs: Sequence[Pair]) -> Iterator[Sequence[Pair]]:
+    for start in range(0, len(pairs), POOL):
+        yield pairs[start : start + POOL]
