@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,14 @@ settings.register_profile(
 settings.load_profile("unhurried")
 
 PROJECT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_compiled_networks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what backends compile in tests out of the user's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RERANKER_KD_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

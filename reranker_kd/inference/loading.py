@@ -90,7 +90,7 @@ def load_model(folder: Path, options: ModelOptions) -> LoadedModel:
     if (export := read_export(folder)) is not None:
         return _of_export(folder, export, options)
     check_precision(options.precision)
-    candidates = list(_backends(options))
+    candidates = list(backends_for(options))
     loaded: LoadedNetworks | None = None
     for place, backend in enumerate(candidates, start=1):
         try:
@@ -208,7 +208,7 @@ def write_record(export: Export, folder: Path) -> None:
     (folder / EXPORT_FILE).write_text(export.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
-def _backends(options: ModelOptions) -> Iterator[Backend]:
+def backends_for(options: ModelOptions) -> Iterator[Backend]:
     """Yield the backends to try, in their order."""
     if options.backend != "auto":
         backend = BACKENDS[options.backend]

@@ -45,8 +45,9 @@ class PairReranker(Reranker):
     def score_pairs(self, pairs: Sequence[Pair]) -> FloatArray:
         """Return the model's logit of each pair, cut to ``max_length`` as its tokenizer cuts (longest first)."""
         scores = [np.zeros(0, dtype=np.float32)]
-        scores += [self._engine.run(pool)[:, 0] for pool in one_ahead(map(self._cut, _pools(pairs)))]
-        return np.concatenate(scores)
+        distinct, rows = _distinct(pairs)
+        scores += [self._engine.run(pool)[:, 0] for pool in one_ahead(map(self._cut, _pools(distinct)))]
+        return np.concatenate(scores)[rows]
 
     def sequences(self, pairs: Sequence[Pair]) -> dict[str, list[TokenSequence]]:
         """Return what the network gets for these pairs."""
@@ -54,16 +55,18 @@ class PairReranker(Reranker):
 
     def score_documents(self, pairs: Sequence[Pair], on_progress: Progress = no_progress) -> DocumentScores:
         """Score documents by passages that fit beside the query, which takes at most half where both are long."""
+        distinct, rows = _distinct(pairs)
         scores = [np.zeros(0, dtype=np.float32)]
-        passages = split = cut = 0
-        for sequences, counts, cut_here in one_ahead(map(self._passages, _pools(pairs))):
-            advance = partial(_advance, on_progress, len(counts) / len(sequences))
+        counts: list[int] = []
+        cut: list[bool] = []
+        for sequences, counts_here, cut_here in one_ahead(map(self._passages, _pools(distinct))):
+            advance = partial(_advance, on_progress, len(counts_here) / len(sequences) * len(pairs) / len(distinct))
             passage_scores = self._engine.run(sequences, advance)[:, 0]
-            scores.append(self._options.aggregate(passage_scores, counts))
-            passages += len(sequences)
-            split += sum(count > 1 for count in counts)
+            scores.append(self._options.aggregate(passage_scores, counts_here))
+            counts += counts_here
             cut += cut_here
-        return DocumentScores(np.concatenate(scores), passages, split, cut)
+        split = sum(counts[row] > 1 for row in rows)
+        return DocumentScores(np.concatenate(scores)[rows], sum(counts), split, sum(cut[row] for row in rows))
 
     def _cut(self, pairs: Sequence[Pair]) -> list[TokenSequence]:
         cut = []
@@ -72,17 +75,17 @@ class PairReranker(Reranker):
             cut.append(self.tokenizer.pair(query[:first], text[:second]))
         return cut
 
-    def _passages(self, pairs: Sequence[Pair]) -> tuple[list[TokenSequence], list[int], int]:
-        """Return the passages of all pairs, how many there are of each pair, and how many pairs were cut."""
+    def _passages(self, pairs: Sequence[Pair]) -> tuple[list[TokenSequence], list[int], list[bool]]:
+        """Return the passages of all pairs, how many there are of each, and whether it has text in none of them."""
         sequences: list[TokenSequence] = []
         counts: list[int] = []
-        cut = 0
+        cut: list[bool] = []
         for query, text in self._encoded(pairs):
             kept = query[: max(self._room // 2, self._room - len(text))]
             passages = self._options.passages(len(text), self._room - len(kept))
             sequences += [self.tokenizer.pair(kept, text[start:end]) for start, end in passages]
             counts.append(len(passages))
-            cut += len(kept) < len(query) or leaves_out(passages, len(text))
+            cut.append(len(kept) < len(query) or leaves_out(passages, len(text)))
         return sequences, counts, cut
 
     @property
@@ -170,6 +173,12 @@ def load_model_reranker(folder: Path, name: str, options: RerankOptions) -> Pair
 
 def _long_documents(options: RerankOptions) -> dict[str, Any]:
     return options.model_dump(include=set(LongDocuments.model_fields))
+
+
+def _distinct(pairs: Sequence[Pair]) -> tuple[list[Pair], list[int]]:
+    """Return each distinct pair once, and the place of each pair among them: equal pairs have one score, to the bit."""
+    places = {pair: place for place, pair in enumerate(dict.fromkeys(pairs))}
+    return list(places), [places[pair] for pair in pairs]
 
 
 def _advance(on_progress: Progress, share: float, done: int) -> None:

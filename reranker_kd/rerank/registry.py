@@ -85,12 +85,23 @@ def _load_registered(entry: EntryPoint, keywords: dict[str, Any]) -> Reranker:
         raise ModelError(
             f"{entry.name}: the package that registers it ({entry.value}) does not load: {error}"
         ) from error
+    signature = _signature(factory)
     try:
-        inspect.signature(factory).bind(**keywords)
+        signature.bind(**keywords)
     except TypeError as error:
-        known = ", ".join(inspect.signature(factory).parameters)
-        raise ModelError(f"{entry.name}: {error}; it takes {known}") from None
+        raise ModelError(f"{entry.name}: {error}; it takes {', '.join(signature.parameters) or 'no option'}") from None
     reranker = factory(**keywords)
     if not isinstance(reranker, Reranker):
         raise ModelError(f"{entry.name}: {entry.value} returned no reranker_kd.Reranker")
     return reranker
+
+
+def _signature(factory: Any) -> inspect.Signature:
+    if not isinstance(factory, type):
+        return inspect.signature(factory)
+    # Of a class, inspect would see the call that gives models by name, and not what the class itself takes.
+    initialise: Any = factory.__init__
+    if initialise is object.__init__:
+        return inspect.Signature()
+    _, *own = inspect.signature(initialise).parameters.values()
+    return inspect.Signature(own)

@@ -46,7 +46,7 @@ class Timed:
 def ours(model, *, batch_tokens=None, length_step=None, workers=None, **keywords):
     """Return our reranker; ``length_step`` and ``workers`` undo a step of the engine."""
     reranker = load_reranker(model, max_length=MAX_LENGTH, batch_tokens=batch_tokens, **keywords)
-    backend = reranker._engine.backend
+    backend = reranker._engine.runner
     backend.length_step = length_step or backend.length_step
     backend.workers = workers or backend.workers
     return reranker
@@ -96,11 +96,11 @@ def main(model: str, pairs_file: str, count: int = 600, rounds: int = 3, export:
         faster = statistics.median(latencies[base]) / query
         print(f"{name:22} {rate:7.1f} pairs/s {ratio:5.2f}x  off {off:.4f}  query {query:6.1f} ms {faster:5.2f}x")
     engine = rerankers["openvino"]._engine
-    engine.backend = Timed(engine.backend)
+    engine.runner = Timed(engine.runner)
     start = time.perf_counter()
     rerankers["openvino"].score_pairs(pairs)
     elapsed = time.perf_counter() - start
-    print(f"outside of the network: {1 - engine.backend.busy / elapsed:.1%}")
+    print(f"outside of the network: {1 - engine.runner.busy / elapsed:.1%}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -11,12 +12,13 @@ import torch
 from make_tiny_models import make_cross_encoder
 from make_tiny_students import make_bert_bilstm
 from make_tiny_twins import make_tiny_twin
-from reranker_kd.inference.first_token import FirstTokenLayer
-from reranker_kd.models.sequence_classifier import load_sequence_classifier
 
 from reranker_kd import load_reranker
 from reranker_kd.errors import InputError, ModelError
-from reranker_kd.inference.backends import registry as backends
+from reranker_kd.inference import interface, loading
+from reranker_kd.inference.options import REFERENCE, ModelOptions
+from reranker_kd.models.cross_encoder import KIND
+from reranker_kd.models.first_token import FirstTokenLayer
 
 TEXTS = ["heat flow over a flat plate", "the dog and the cat", "shock wave " * 100, "flat plate heat", "?", "river"]
 MODELS = {
@@ -36,8 +38,8 @@ def folder(request, tmp_path_factory):
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
 def test_float32_scores_are_torchs(folder, backend):
     pytest.importorskip(backend)
-    expected = load_reranker(folder).score("heat flow", TEXTS)
-    reranker = load_reranker(folder, backend=backend)
+    expected = load_reranker(folder, **REFERENCE).score("heat flow", TEXTS)
+    reranker = load_reranker(folder, backend=backend, precision="float32")
     assert reranker.describe()["backend"] == backend
     assert np.ptp(expected) > 0.01
     np.testing.assert_allclose(reranker.score("heat flow", TEXTS), expected, atol=2e-5)
@@ -47,7 +49,7 @@ def test_openvinos_half_precision_stays_close_and_does_not_tie(cross_encoder_fol
     pytest.importorskip("openvino")
     words = " ".join(TEXTS).split()
     texts = [" ".join(words[start:end]) for start in range(12) for end in range(13, 23)]
-    expected = load_reranker(cross_encoder_folder).score("heat flow", texts)
+    expected = load_reranker(cross_encoder_folder, **REFERENCE).score("heat flow", texts)
     reranker = load_reranker(cross_encoder_folder, backend="openvino", precision="auto")
     scores = reranker.score("heat flow", texts)
     assert np.abs(scores - expected).max() < 0.1 * np.ptp(expected)
@@ -57,63 +59,85 @@ def test_openvinos_half_precision_stays_close_and_does_not_tie(cross_encoder_fol
 @pytest.mark.parametrize("architecture", ["bert", "roberta"])
 def test_the_last_layer_reads_the_first_token_alone(tmp_path, architecture):
     folder = make_cross_encoder(tmp_path / "model", architecture)
-    whole = load_sequence_classifier(folder).eval()
-    reranker = load_reranker(folder)
-    layers = reranker._engine.backend.network.classifier.base_model.encoder.layer
+    whole = KIND.load(folder)
+    reranker = load_reranker(folder, **REFERENCE)
+    layers = reranker._engine.runner.network.classifier.base_model.encoder.layer
     assert isinstance(layers[-1], FirstTokenLayer)
     ids = torch.randint(5, 60, (3, 20))
     mask = (torch.arange(20)[None] < torch.tensor([[20], [3], [11]])).long()
     with torch.inference_mode():
         expected = whole(input_ids=ids, attention_mask=mask)
-        scores = reranker._engine.backend.network(input_ids=ids, attention_mask=mask)
+        scores = reranker._engine.runner.network(input_ids=ids, attention_mask=mask)
     torch.testing.assert_close(scores, expected, atol=1e-5, rtol=0)
 
 
 def test_what_does_not_read_the_first_token_stays_whole(tmp_path):
     folder = make_cross_encoder(tmp_path / "model", "distilbert")
-    network = load_reranker(folder)._engine.backend.network
+    network = load_reranker(folder, **REFERENCE)._engine.runner.network
     assert not any(isinstance(module, FirstTokenLayer) for module in network.modules())
 
 
 @pytest.mark.parametrize(
-    ("has_half", "lacks", "expected"),
+    ("has_half", "missing", "expected"),
     [
-        (True, (), ["openvino"]),
-        (False, (), ["onnxruntime", "openvino"]),
-        (False, ("onnx",), ["openvino"]),
-        (True, ("openvino",), []),
+        (True, (), ["openvino", "torch"]),
+        (False, (), ["onnxruntime", "openvino", "torch"]),
+        (False, ("onnx",), ["openvino", "torch"]),
+        (True, ("openvino",), ["torch"]),
     ],
 )
-def test_which_backend_is_fastest_depends_on_the_processor(monkeypatch, has_half, lacks, expected):
-    monkeypatch.setattr(backends, "computes_in_bfloat16", lambda device: has_half)
-    monkeypatch.setattr(backends, "find_spec", lambda name: name not in lacks or None)
-    assert backends.by_speed(torch.device("cpu"), "auto") == expected
-    assert backends.by_speed(torch.device("cuda"), "auto") == []
+def test_which_backend_is_fastest_depends_on_the_processor(monkeypatch, has_half, missing, expected):
+    monkeypatch.setattr(loading, "computes_in_bfloat16", lambda device: has_half)
+    monkeypatch.setattr(interface, "find_spec", lambda name: name not in missing or None)
+    assert [backend.name for backend in loading.backends_for(ModelOptions())] == expected
+    assert [backend.name for backend in loading.backends_for(ModelOptions(device="cuda"))] == ["torch"]
 
 
-def test_auto_goes_on_to_the_next_where_a_network_is_not_taken(cross_encoder_folder, monkeypatch):
+def test_auto_goes_on_to_the_next_where_a_network_is_not_taken(cross_encoder_folder, monkeypatch, tmp_path):
     pytest.importorskip("openvino")
     pytest.importorskip("onnxruntime")
 
     def refuses(network, *, with_types):
         raise ModelError("unknown operation")
 
-    monkeypatch.setattr(backends, "computes_in_bfloat16", lambda device: False)
+    monkeypatch.setenv(loading.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(loading, "computes_in_bfloat16", lambda device: False)
     monkeypatch.setattr("reranker_kd.inference.backends.onnxruntime.onnx_bytes", refuses)
-    assert load_reranker(cross_encoder_folder, backend="auto").describe()["backend"] == "openvino"
+    assert load_reranker(cross_encoder_folder).describe()["backend"] == "openvino"
 
 
 def test_auto_takes_what_is_installed(cross_encoder_folder, monkeypatch):
-    monkeypatch.setattr(backends, "find_spec", lambda name: None)
-    assert load_reranker(cross_encoder_folder, backend="auto").describe()["backend"] == "torch"
+    monkeypatch.setattr(interface, "find_spec", lambda name: name == "torch" or None)
+    assert load_reranker(cross_encoder_folder).describe()["backend"] == "torch"
     with pytest.raises(ModelError, match="openvino is not installed: pip install openvino"):
         load_reranker(cross_encoder_folder, backend="openvino")
+
+
+def test_a_compiled_network_is_kept_and_opened_again_without_torch(cross_encoder_folder, tmp_path):
+    pytest.importorskip("openvino")
+    program = f"""
+import sys
+from reranker_kd import load_reranker
+reranker = load_reranker({str(cross_encoder_folder)!r}, backend="openvino", precision="float32")
+print(reranker.score("heat flow", {TEXTS!r}).tolist(), "torch" in sys.modules, reranker.describe()["sha256"])
+"""
+
+    def run(cache):
+        environment = os.environ | {loading.CACHE_VARIABLE: cache}
+        return subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment
+        ).stdout
+
+    first, second, kept_nowhere = run(str(tmp_path)), run(str(tmp_path)), run("")
+    assert (" True " in first, " False " in second, " True " in kept_nowhere) == (True, True, True)
+    assert len({output.replace("True", "False") for output in (first, second, kept_nowhere)}) == 1
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 @pytest.mark.parametrize(
     ("keywords", "fault"),
     [
-        ({"backend": "tensorflow"}, "unknown backend 'tensorflow'; known: torch, openvino, onnxruntime, auto"),
+        ({"backend": "tensorflow"}, "no backend 'tensorflow'; known: torch, openvino, onnxruntime"),
         ({"precision": "int8"}, "int8 needs calibration: make a folder by reranker-kd export"),
         ({"precision": "int8", "backend": "openvino"}, "int8 needs calibration"),
         ({"precision": "bfloat16", "backend": "onnxruntime"}, "runs in float32 on CPUs, not in bfloat16"),
@@ -126,11 +150,11 @@ def test_what_cannot_be_is_said(cross_encoder_folder, keywords, fault):
         load_reranker(cross_encoder_folder, **keywords)
 
 
-def test_the_default_backend_loads_no_other(cross_encoder_folder):
+def test_torch_loads_no_other_backend(cross_encoder_folder):
     program = f"""
 import sys
 from reranker_kd import load_reranker
-load_reranker({str(cross_encoder_folder)!r}).score("a", ["b"])
+load_reranker({str(cross_encoder_folder)!r}, backend="torch").score("a", ["b"])
 print(sorted({{"openvino", "onnxruntime", "nncf", "onnx"}} & sys.modules.keys()))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -13,8 +13,8 @@ from sentence_transformers.sentence_transformer.modules import Dense, Normalize,
 
 from reranker_kd import load_reranker
 from reranker_kd.errors import ModelError
+from reranker_kd.inference.options import REFERENCE
 from reranker_kd.models.pooling import POOLINGS
-from reranker_kd.rerank.long_documents import LongDocuments
 
 QUERIES = ["how does heat flow", "what is a shock wave"]
 TEXTS = ["heat flow over a flat plate", "the dog and the cat", "supersonic shock wave " * 60]
@@ -41,7 +41,7 @@ def _similarities(model, similarity):
 @pytest.mark.parametrize("similarity", ["cosine", "dot"])
 def test_every_pooling_gives_sentence_transformers_similarities(tmp_path, pooling, similarity):
     model = _save(tmp_path / "model", tmp_path, Pooling(32, pooling_mode=pooling), similarity_fn_name=similarity)
-    scores = load_reranker(tmp_path / "model").score_pairs(PAIRS)
+    scores = load_reranker(tmp_path / "model", **REFERENCE).score_pairs(PAIRS)
     expected = _similarities(model, similarity)
     assert expected.std() > 0.001
     np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
@@ -51,7 +51,7 @@ def test_dense_layers_normalisation_and_prompts(tmp_path):
     dense = Dense(32, 8, activation_function=torch.nn.Tanh())
     prompts = {"query": "a query is ", "document": "a document is "}
     model = _save(tmp_path / "model", tmp_path, Pooling(32), dense, Normalize(), prompts=prompts)
-    scores = load_reranker(tmp_path / "model").score_pairs(PAIRS)
+    scores = load_reranker(tmp_path / "model", **REFERENCE).score_pairs(PAIRS)
     np.testing.assert_allclose(scores, _similarities(model, "cosine"), atol=1e-4)
 
 
@@ -59,15 +59,15 @@ def test_pooling_flags_of_older_versions(tmp_path):
     model = _save(tmp_path / "model", tmp_path, Pooling(32, pooling_mode="cls"))
     flags = {"word_embedding_dimension": 32, "pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
     (tmp_path / "model" / "1_Pooling" / "config.json").write_text(json.dumps(flags))
-    scores = load_reranker(tmp_path / "model").score_pairs(PAIRS)
+    scores = load_reranker(tmp_path / "model", **REFERENCE).score_pairs(PAIRS)
     np.testing.assert_allclose(scores, _similarities(model, "cosine"), atol=1e-4)
 
 
 def test_long_documents_take_the_best_passage(tmp_path):
     _save(tmp_path / "model", tmp_path, Pooling(32))
     words = ("the dog and the cat by the river sea " + "heat flow on a plate " * 3).split()
-    policy = LongDocuments("maxp", passage_length=8, passage_stride=4)
-    reranker = load_reranker(tmp_path / "model", long_documents=policy)
+    policy = {"passage_length": 8, "passage_stride": 4}
+    reranker = load_reranker(tmp_path / "model", **policy, **REFERENCE)
     passages = [" ".join(words[start : start + 8]) for start in range(0, len(words) - 4, 4)]
     by_hand = reranker.score("heat flow", passages)
     scored = reranker.score_documents([("heat flow", " ".join(words))])
@@ -81,7 +81,7 @@ def test_modules_outside_of_the_folder_are_refused(tmp_path):
     modules[1]["path"] = "../elsewhere"
     (tmp_path / "model" / "modules.json").write_text(json.dumps(modules))
     with pytest.raises(ModelError, match="outside of its folder"):
-        load_reranker(tmp_path / "model")
+        load_reranker(tmp_path / "model", **REFERENCE)
 
 
 def test_unknown_modules_are_named(tmp_path):
@@ -90,4 +90,4 @@ def test_unknown_modules_are_named(tmp_path):
     modules[1]["type"] = "somewhere.LSTM"
     (tmp_path / "model" / "modules.json").write_text(json.dumps(modules))
     with pytest.raises(ModelError, match="module LSTM is not supported"):
-        load_reranker(tmp_path / "model")
+        load_reranker(tmp_path / "model", **REFERENCE)

@@ -11,6 +11,7 @@ from make_tiny_twins import make_tiny_twin
 from reranker_kd import Reranker, load_reranker
 from reranker_kd.errors import CandidateError, ModelError
 from reranker_kd.export.exporting import ExportSettings, export_model
+from reranker_kd.inference.options import REFERENCE
 from reranker_kd.rerank.registry import registered_names
 from reranker_kd.types import Candidate, Query, rank_order
 
@@ -26,12 +27,12 @@ def _kinds() -> list[str]:
 @pytest.fixture(scope="module", params=_kinds())
 def reranker(request, tmp_path_factory) -> Reranker:
     if request.param in registered_names():
-        return load_reranker(request.param)
+        return load_reranker(request.param, **REFERENCE)
     folder = tmp_path_factory.mktemp("models") / request.param
     match request.param:
         case "openvino" | "onnxruntime":
             pytest.importorskip(request.param)
-            return load_reranker(make_cross_encoder(folder), backend=request.param)
+            return load_reranker(make_cross_encoder(folder), backend=request.param, precision="float32")
         case "exported bert" | "exported tiny-twin":
             pytest.importorskip("openvino")
             source = make_cross_encoder(folder) if request.param.endswith("bert") else make_tiny_twin(folder)
@@ -39,12 +40,14 @@ def reranker(request, tmp_path_factory) -> Reranker:
             export_model(source, folder.with_name("export"), ExportSettings("openvino", "float32"), pairs, "here")
             return load_reranker(folder.with_name("export"))
         case "tiny-twin":
-            return load_reranker(make_tiny_twin(folder))
+            return load_reranker(make_tiny_twin(folder), **REFERENCE)
         case "residual-twin":
-            return load_reranker(make_tiny_twin(folder, towers="separate", pooling="weighted", crossing="residual"))
+            return load_reranker(
+                make_tiny_twin(folder, towers="separate", pooling="weighted", crossing="residual"), **REFERENCE
+            )
         case "bert-bilstm":
-            return load_reranker(make_bert_bilstm(folder))
-    return load_reranker(make_cross_encoder(folder, request.param))
+            return load_reranker(make_bert_bilstm(folder), **REFERENCE)
+    return load_reranker(make_cross_encoder(folder, request.param), **REFERENCE)
 
 
 def _candidates(texts):

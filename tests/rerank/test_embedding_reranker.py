@@ -45,8 +45,8 @@ def _encode(twin, folder, texts=TEXTS, index_type="Flat"):
 @pytest.mark.parametrize("index_type", ["Flat", "HNSW8", "IVF1,Flat"])
 def test_scores_equal_those_of_the_texts(twin, tmp_path, index_type):
     embeddings = _encode(twin, tmp_path / "embeddings", index_type=index_type)
-    by_text = rerank_run(CANDIDATES, TOPICS, lambda docids: TEXTS, load_reranker(twin))
-    gathered = rerank_run(CANDIDATES, TOPICS, _no_text, load_reranker(twin, embeddings=embeddings))
+    by_text = rerank_run(CANDIDATES, TOPICS, lambda docids: TEXTS, load_reranker(twin, **REFERENCE))
+    gathered = rerank_run(CANDIDATES, TOPICS, _no_text, load_reranker(twin, embeddings=embeddings, **REFERENCE))
     assert gathered.pairs == by_text.pairs == 6
     for qid, documents in by_text.run.items():
         assert list(gathered.run[qid]) == list(documents)
@@ -57,15 +57,15 @@ def test_scores_equal_those_of_the_texts(twin, tmp_path, index_type):
 def test_compressed_vectors_are_close(tmp_path, index_type, tolerance):
     twin = make_tiny_twin(tmp_path / "twin")
     embeddings = _encode(twin, tmp_path / "embeddings", index_type=index_type)
-    exact = load_reranker(twin).score("heat flow", list(TEXTS.values()))
-    reranker = load_reranker(twin, embeddings=embeddings)
+    exact = load_reranker(twin, **REFERENCE).score("heat flow", list(TEXTS.values()))
+    reranker = load_reranker(twin, embeddings=embeddings, **REFERENCE)
     scores = {c.docid: c.score for c in reranker.rerank("heat flow", [Candidate(d, 1.0) for d in TEXTS]).candidates}
     np.testing.assert_allclose([scores[docid] for docid in TEXTS], exact, atol=tolerance)
 
 
 def test_documents_without_embedding_are_encoded_from_their_texts(twin, tmp_path):
     embeddings = _encode(twin, tmp_path / "embeddings", {docid: TEXTS[docid] for docid in "ac"})
-    reranker = load_reranker(twin, embeddings=embeddings)
+    reranker = load_reranker(twin, embeddings=embeddings, **REFERENCE)
     assert list(reranker.texts_wanted(list("abcd"))) == ["b", "d"]
     asked = []
 
@@ -75,7 +75,7 @@ def test_documents_without_embedding_are_encoded_from_their_texts(twin, tmp_path
 
     run = rerank_run(CANDIDATES, TOPICS, texts, reranker).run
     assert sorted(asked) == ["b", "d"]
-    expected = rerank_run(CANDIDATES, TOPICS, lambda docids: TEXTS, load_reranker(twin)).run
+    expected = rerank_run(CANDIDATES, TOPICS, lambda docids: TEXTS, load_reranker(twin, **REFERENCE)).run
     for qid, documents in expected.items():
         np.testing.assert_allclose([run[qid][docid] for docid in documents], list(documents.values()), atol=1e-5)
     with pytest.raises(CandidateError, match="document 'b' is not in"):
@@ -85,18 +85,18 @@ def test_documents_without_embedding_are_encoded_from_their_texts(twin, tmp_path
 def test_texts_can_still_be_scored(twin, tmp_path):
     embeddings = _encode(twin, tmp_path / "embeddings")
     pairs = [("heat flow", "a text that was never encoded")]
-    scores = load_reranker(twin, embeddings=embeddings).score_pairs(pairs)
-    np.testing.assert_allclose(scores, load_reranker(twin).score_pairs(pairs), atol=1e-6)
+    scores = load_reranker(twin, embeddings=embeddings, **REFERENCE).score_pairs(pairs)
+    np.testing.assert_allclose(scores, load_reranker(twin, **REFERENCE).score_pairs(pairs), atol=1e-6)
 
 
 def test_an_empty_query_is_named(twin, tmp_path):
-    reranker = load_reranker(twin, embeddings=_encode(twin, tmp_path / "embeddings"))
+    reranker = load_reranker(twin, embeddings=_encode(twin, tmp_path / "embeddings"), **REFERENCE)
     with pytest.raises(CandidateError, match="its text is empty"):
         reranker.rerank(" ", [Candidate("a", 1.0)])
 
 
 def test_the_description_names_model_and_embeddings(twin, tmp_path):
-    described = load_reranker(twin, embeddings=_encode(twin, tmp_path / "embeddings")).describe()
+    described = load_reranker(twin, embeddings=_encode(twin, tmp_path / "embeddings"), **REFERENCE).describe()
     assert len(described["sha256"]) == len(described["embeddings"]["sha256"]) == 64
     json.dumps(described)
 
@@ -104,8 +104,8 @@ def test_the_description_names_model_and_embeddings(twin, tmp_path):
 def test_another_models_embeddings_are_refused(tmp_path):
     embeddings = _encode(make_tiny_twin(tmp_path / "one"), tmp_path / "embeddings")
     other = make_tiny_twin(tmp_path / "other", seed=1)
-    with pytest.raises(InputError, match=r"made by another model \(one, sha256 .*\) than .*other"):
-        load_reranker(other, embeddings=embeddings)
+    with pytest.raises(InputError, match=r"made by another model \(.*one, sha256 .*\) than .*other"):
+        load_reranker(other, embeddings=embeddings, **REFERENCE)
 
 
 def test_vectors_of_another_length_are_refused_without_provenance_too(tmp_path):
@@ -115,22 +115,22 @@ def test_vectors_of_another_length_are_refused_without_provenance_too(tmp_path):
     faiss.write_index(index, str(tmp_path / "pyserini" / "index"))
     (tmp_path / "pyserini" / "docid").write_text("a\nb\n")
     with pytest.raises(InputError, match=r"vectors have 48 dimensions, those of .*twin have 32"):
-        load_reranker(make_tiny_twin(tmp_path / "twin"), embeddings=tmp_path / "pyserini")
+        load_reranker(make_tiny_twin(tmp_path / "twin"), embeddings=tmp_path / "pyserini", **REFERENCE)
 
 
 def test_a_folder_without_provenance_is_taken_by_its_length(twin, tmp_path):
     embeddings = _encode(twin, tmp_path / "embeddings")
     (embeddings / "index.provenance.json").unlink()
-    assert load_reranker(twin, embeddings=embeddings).rerank("heat", [Candidate("a", 1.0)]).candidates
+    assert load_reranker(twin, embeddings=embeddings, **REFERENCE).rerank("heat", [Candidate("a", 1.0)]).candidates
 
 
 def test_a_cross_encoder_has_no_embeddings(twin, tmp_path):
     embeddings = _encode(twin, tmp_path / "embeddings")
-    with pytest.raises(ModelError, match="cross-encoder, which scores query and document together"):
-        load_reranker(make_cross_encoder(tmp_path / "cross", "bert"), embeddings=embeddings)
+    with pytest.raises(ModelError, match="scores query and document together: only bi-encoders have embeddings"):
+        load_reranker(make_cross_encoder(tmp_path / "cross", "bert"), embeddings=embeddings, **REFERENCE)
 
 
 def test_a_missing_folder_is_named(twin, tmp_path):
     shutil.rmtree(tmp_path / "nothing", ignore_errors=True)
     with pytest.raises(InputError, match="nothing"):
-        load_reranker(twin, embeddings=tmp_path / "nothing")
+        load_reranker(twin, embeddings=tmp_path / "nothing", **REFERENCE)

@@ -74,12 +74,16 @@ class _Constant(Reranker):
         return np.zeros(len(pairs), dtype=np.float32)
 
 
-def test_defaults_of_networks_are_not_for_registered_rerankers(monkeypatch, cross_encoder_folder):
+def test_a_registered_reranker_takes_its_own_keywords_alone(monkeypatch):
     entry = EntryPoint("constant", f"{__name__}:_Constant", ENTRY_POINT_GROUP)
     monkeypatch.setattr("reranker_kd.rerank.registry.entry_points", lambda group: [entry])
-    defaults = {"max_length": 17}
-    assert load_reranker("constant", network_defaults=defaults).score("q", ["d"]) == [0]
+    assert load_reranker("constant").score("q", ["d"]) == [0]
     with pytest.raises(ModelError, match=r"constant: .*max_length"):
         load_reranker("constant", max_length=17)
-    assert load_reranker(cross_encoder_folder, network_defaults=defaults).max_length == 17
-    assert load_reranker(cross_encoder_folder, network_defaults=defaults, max_length=18).max_length == 18
+
+
+def test_an_unknown_option_is_named_with_those_that_there_are(cross_encoder_folder):
+    with pytest.raises(ModelError, match=r"max_lenght: Extra inputs are not permitted; it takes .*max_length"):
+        load_reranker(cross_encoder_folder, max_lenght=17)
+    with pytest.raises(ModelError, match="passage_length: Input should be greater than or equal to 1"):
+        load_reranker(cross_encoder_folder, passage_length=0)
