@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "export": "formats models inference retrieve rerank resources",
     "serve": "rerank retrieve",
     "benchmark": "evaluate inference models rerank",
-    "cli": "benchmark compare distill evaluate experiment export formats inference progress provenance rerank "
+    "cli": "benchmark compare distill evaluate experiment export formats inference models progress provenance rerank "
     "resources retrieve serve",
     "__main__": "cli",
 }

@@ -68,6 +68,7 @@ def export(model: str, output: str, output_format: Any, precision: Any, **option
     click.echo(
         f"wrote {output}: {model} as {output_format} in {precision}; on {figures['pairs']} pairs, "
         f"scores differ from float32 by at most {figures['largest_difference']:.2%} of their spread, and by "
-        f"{figures['batch_drift']:.2%} between batches of 1 and 64",
+        f"{figures['batch_drift']:.2%} between batches of 1 and 64"
+        + (f"; opens in {figures['opens_in']}" if "opens_in" in figures else ""),
         err=True,
     )

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from reranker_kd.errors import ModelError, RecipeError
 from reranker_kd.inference.pair_tokenizer import FRAMINGS, PairTokenizer
 from reranker_kd.models.kind import Kind, Shape
 from reranker_kd.models.kinds import KINDS, token_encoder_of
@@ -67,8 +66,5 @@ def build_student(settings: Shape, seed: int) -> Student:
         tokenizer = load_tokenizer(folder)
         # What the start was cut to is no limit of the student.
         tokenizer.model_max_length = max(settings.max_length or 0, getattr(settings, "max_query_length", None) or 0)
-        try:
-            start = ModelStart(settings.start, token_encoder_of(folder))
-        except ModelError as error:
-            raise RecipeError(f"student.start: {error}") from None
+        start = ModelStart(settings.start, token_encoder_of(folder))
         return Student(kind, kind.build(settings, start), tokenizer, settings)

@@ -86,8 +86,10 @@ def export_model(
     calibrated_on, tested_on = pairs[::2], pairs[1::2]
     with _whole(output) as temporary:
         if backend.export is None:
-            write_torch_folder(folder, temporary, settings.precision)
-            return self_test(source.score_pairs(tested_on), temporary, tested_on, settings.precision, **lengths)
+            opens_in = write_torch_folder(folder, temporary, settings.precision)
+            asked = {**REFERENCE, **lengths}
+            figures = self_test(source.score_pairs(tested_on), temporary, tested_on, settings.precision, **asked)
+            return {**figures, "opens_in": opens_in or "reranker_kd alone"}
         loaded = load_networks(folder)
         export = write_export(
             folder,

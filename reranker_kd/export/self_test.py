@@ -22,18 +22,18 @@ LARGEST_DRIFT = {"float32": 0.001, "bfloat16": 0.02, "int8": 0.02}
 
 
 def self_test(
-    source: FloatArray, folder: Path, pairs: Sequence[Pair], precision: str, **lengths: Any
+    source: FloatArray, folder: Path, pairs: Sequence[Pair], precision: str, **options: Any
 ) -> dict[str, Any]:
     """Return the figures of an exported model; each difference is a share of the spread (largest less smallest score).
 
     :param source: scores (n,) of the pairs by the source in float32
-    :param lengths: the keyword ``max_length``, where the source was given it
+    :param options: keywords of ``load_reranker``, such as ``max_length`` where the source was given it
     :raises ModelError: a figure beyond its bound
     """
     spread = float(np.ptp(source)) or 1.0
     # One pair a batch, against as many as 64 of them.
-    alone = load_reranker(folder, batch_tokens=1, **lengths).score_pairs(pairs)
-    together = load_reranker(folder, batch_tokens=64 * 256, **lengths).score_pairs(pairs)
+    alone = load_reranker(folder, batch_tokens=1, **options).score_pairs(pairs)
+    together = load_reranker(folder, batch_tokens=64 * 256, **options).score_pairs(pairs)
     figures = {
         "pairs": len(pairs),
         "largest_difference": _rounded(np.abs(together - source).max() / spread),

@@ -100,7 +100,7 @@ def _signature(factory: Any) -> inspect.Signature:
     if not isinstance(factory, type):
         return inspect.signature(factory)
     # Of a class, inspect would see the call that gives models by name, and not what the class itself takes.
-    initialise: Any = factory.__init__
+    initialise: Any = getattr(factory, "__init__")  # noqa: B009
     if initialise is object.__init__:
         return inspect.Signature()
     _, *own = inspect.signature(initialise).parameters.values()

@@ -18,12 +18,10 @@ from reranker_kd.cli import main
 from reranker_kd.errors import InputError, ModelError, OutputError, RerankerKDError
 from reranker_kd.export.exporting import ExportSettings, export_model
 from reranker_kd.export.sample_pairs import builtin_pairs
+from reranker_kd.inference.options import REFERENCE
 from reranker_kd.inference.text_encoder import load_encoder
-from reranker_kd.models.gated_cross_encoder import (
-    GatedCrossEncoder,
-    GatedCrossEncoderConfig,
-    save_gated_cross_encoder,
-)
+from reranker_kd.models.gated_cross_encoder import KIND as GATED
+from reranker_kd.models.gated_cross_encoder import GatedCrossEncoder, GatedCrossEncoderShape
 from reranker_kd.models.twin import KIND as TWIN
 
 pytest.importorskip("openvino")
@@ -35,8 +33,8 @@ PAIRS = [("heat flow", text) for text in TEXTS]
 
 def _gated(folder):
     transformer = TWIN.load(make_tiny_twin(folder.with_name("twin-of-gated"))).document_tower.transformer
-    model = GatedCrossEncoder(GatedCrossEncoderConfig(max_length=64), transformer, gate=-1.0)
-    save_gated_cross_encoder(model.eval(), bert_tokenizer(), folder)
+    model = GatedCrossEncoder(GatedCrossEncoderShape(max_length=64, gate=-1.0), transformer)
+    GATED.save(model.eval(), bert_tokenizer(), folder)
     return folder
 
 
@@ -56,7 +54,7 @@ def model(request, tmp_path_factory):
 
 @pytest.mark.parametrize("output_format", ["openvino", "onnx"])
 def test_an_export_gives_the_sources_scores_and_settings(model, tmp_path, output_format):
-    source = load_reranker(model)
+    source = load_reranker(model, **REFERENCE)
     export_model(model, tmp_path / "export", ExportSettings(output_format, "float32"), PAIRS, "here")
     exported = load_reranker(tmp_path / "export")
     np.testing.assert_allclose(exported.score_pairs(PAIRS), source.score_pairs(PAIRS), atol=2e-5)
@@ -83,13 +81,13 @@ def test_int8_keeps_its_scores_whatever_the_batch(tmp_path):
     assert figures["rank_correlation"] > 0.95
     assert load_reranker(tmp_path / "int8").describe()["precision"] == "int8"
     size = {name: (tmp_path / "int8" / name).stat().st_size for name in ("query.xml", "query.bin")}
-    assert size["query.bin"] < 0.6 * (twin / "tower" / "model.safetensors").stat().st_size
+    assert size["query.bin"] < 0.6 * (twin / "model.safetensors").stat().st_size
 
 
 def test_an_exported_twin_encodes(tmp_path):
     twin = make_tiny_twin(tmp_path / "twin")
     export_model(twin, tmp_path / "export", ExportSettings("openvino", "float32"), PAIRS, "here")
-    expected = load_encoder(twin).encode_documents(TEXTS)
+    expected = load_encoder(twin, **REFERENCE).encode_documents(TEXTS)
     np.testing.assert_allclose(load_encoder(tmp_path / "export").encode_documents(TEXTS), expected, atol=2e-5)
 
 
@@ -131,7 +129,7 @@ def test_faults_are_named(tmp_path, cross_encoder_folder):
         ("network.bin", None, "cannot be read"),
         ("network.xml", "<nonsense", "cannot be read"),
         ("tokenizer.json", "{}", "cannot be read as a tokenizer"),
-        ("export.json", "{}", "kind is None: export the model again"),
+        ("export.json", "{}", "Field required: export the model again"),
         ("export.json", '{"kind": "twin"}', "Field required: export the model again"),
     ]:
         broken = tmp_path / "broken"

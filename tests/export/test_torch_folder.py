@@ -17,6 +17,7 @@ from reranker_kd.cli import main
 from reranker_kd.errors import ModelError
 from reranker_kd.export.exporting import ExportSettings, export_model
 from reranker_kd.export.torch_folder import write_torch_folder
+from reranker_kd.inference.options import REFERENCE
 from reranker_kd.models.compact import COMPACT_WEIGHTS, WEIGHTS
 
 PAIRS = [("heat flow", "heat flow over a flat plate"), ("a dog", "the dog and the cat"), ("shock", "supersonic wave")]
@@ -32,16 +33,16 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_loads_and_scores_nearly_the_same(tmp_path, kind):
     source = KINDS[kind](tmp_path / "model")
-    exact = load_reranker(source).score_pairs(PAIRS)
+    exact = load_reranker(source, **REFERENCE).score_pairs(PAIRS)
     for precision, name in (("bfloat16", WEIGHTS), ("int8", COMPACT_WEIGHTS)):
         write_torch_folder(source, tmp_path / precision, precision)
-        close = load_reranker(tmp_path / precision).score_pairs(PAIRS)
+        close = load_reranker(tmp_path / precision, **REFERENCE).score_pairs(PAIRS)
         assert not np.array_equal(exact, close)
         np.testing.assert_allclose(close, exact, atol=0.05 * max(1.0, np.abs(exact).max()))
         assert {path.name for path in (tmp_path / precision).rglob("model*.safetensors")} == {name}
     # What is compact is as float32 what it is already.
     write_torch_folder(tmp_path / "int8", tmp_path / "float32", "float32")
-    np.testing.assert_array_equal(load_reranker(tmp_path / "float32").score_pairs(PAIRS), close)
+    np.testing.assert_array_equal(load_reranker(tmp_path / "float32", **REFERENCE).score_pairs(PAIRS), close)
 
 
 def test_the_command_writes_what_transformers_opens(tmp_path, capsys):
@@ -66,14 +67,25 @@ def test_a_broken_file_is_named(tmp_path):
     write_torch_folder(tmp_path / "model", tmp_path / "compact", "int8")
     (tmp_path / "compact" / COMPACT_WEIGHTS).write_bytes(b"nothing")
     with pytest.raises(ModelError, match=rf"{COMPACT_WEIGHTS}: cannot be loaded"):
-        load_reranker(tmp_path / "compact")
+        load_reranker(tmp_path / "compact", **REFERENCE)
 
 
-def test_weights_in_several_files_leave_no_folder(tmp_path):
+def test_weights_in_several_files_become_one(tmp_path):
     make_cross_encoder(tmp_path / "model", "bert")
+    expected = load_reranker(tmp_path / "model", **REFERENCE).score_pairs(PAIRS)
     index = {"metadata": {}, "weight_map": dict.fromkeys(load_file(tmp_path / "model" / WEIGHTS), "shard.safetensors")}
     (tmp_path / "model" / WEIGHTS).rename(tmp_path / "model" / "shard.safetensors")
     (tmp_path / "model" / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(ModelError, match="its weights lie in several files"):
-        export_model(tmp_path / "model", tmp_path / "half", ExportSettings("torch", "bfloat16"), PAIRS, "here")
-    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    export_model(tmp_path / "model", tmp_path / "whole", ExportSettings("torch", "float32"), PAIRS, "here")
+    assert {path.name for path in (tmp_path / "whole").glob("*.safetensors*")} == {WEIGHTS}
+    scores = load_reranker(tmp_path / "whole", **REFERENCE).score_pairs(PAIRS)
+    np.testing.assert_array_equal(scores, expected)
+
+
+def test_it_is_said_what_else_opens_a_folder(tmp_path):
+    opens = {
+        name: write_torch_folder(KINDS[name](tmp_path / name), tmp_path / f"{name}-out", "float32") for name in KINDS
+    }
+    assert opens["bert"] == "transformers, sentence-transformers' CrossEncoder"
+    assert opens["albert-twin"] == "sentence-transformers"
+    assert opens["twin"] == opens["bert-bilstm"] == ""

@@ -26,12 +26,10 @@ def test_scores_stay_close_and_do_not_tie(cross_encoder_folder):
 
 def test_the_head_keeps_its_weights(cross_encoder_folder):
     full, half = (
-        load_reranker(
-            cross_encoder_folder, backend="torch", precision=precision
-        )._engine.runner.network.classifier.classifier
+        load_reranker(cross_encoder_folder, backend="torch", precision=precision)._engine.runner.network.classifier
         for precision in ("float32", "bfloat16")
     )
-    full, half = full.weight, half.layer.weight
+    full, half = full.classifier.weight, half.classifier.layer.weight
     assert half.dtype == torch.float32
     torch.testing.assert_close(half, full, rtol=0, atol=0)
 
