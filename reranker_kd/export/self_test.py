@@ -22,11 +22,12 @@ LARGEST_DRIFT = {"float32": 0.001, "bfloat16": 0.02, "int8": 0.02}
 
 
 def self_test(
-    source: FloatArray, folder: Path, pairs: Sequence[Pair], precision: str, **options: Any
+    source: FloatArray, folder: Path, pairs: Sequence[Pair], exported_in: str, **options: Any
 ) -> dict[str, Any]:
     """Return the figures of an exported model; each difference is a share of the spread (largest less smallest score).
 
     :param source: scores (n,) of the pairs by the source in float32
+    :param exported_in: the precision of the export, which sets the bounds
     :param options: keywords of ``load_reranker``, such as ``max_length`` where the source was given it
     :raises ModelError: a figure beyond its bound
     """
@@ -40,8 +41,8 @@ def self_test(
         "mean_difference": _rounded(np.abs(together - source).mean() / spread),
         "rank_correlation": _rounded(spearmanr(together, source).statistic),
         "batch_drift": _rounded(np.abs(together - alone).max() / spread),
-        "bound_of_difference": LARGEST_DIFFERENCE[precision],
-        "bound_of_drift": LARGEST_DRIFT[precision],
+        "bound_of_difference": LARGEST_DIFFERENCE[exported_in],
+        "bound_of_drift": LARGEST_DRIFT[exported_in],
     }
     for figure, bound in (("largest_difference", "bound_of_difference"), ("batch_drift", "bound_of_drift")):
         if not figures[figure] <= figures[bound]:
