@@ -15,27 +15,35 @@ from reranker_kd.types import Run
 
 _SAMPLE_PACKAGE = "numpy"
 
+_TEXTS_A_QUERY = 40
+"""Half of them to calibrate, half to test on: enough to tell whether an export ranks as its source does."""
+
 
 def builtin_pairs(count: int) -> list[Pair]:
-    """Return sample queries beside docstrings of an installed package: real sentences of many lengths."""
+    """Return sample queries, each with many docstrings of an installed package: real sentences of many lengths."""
     queries = list(read_topics(SAMPLE_TOPICS).values())
+    queries = queries[:: max(1, len(queries) * _TEXTS_A_QUERY // count)]
     texts = [readable(definition.docstring) for _, definition in documented_names(_SAMPLE_PACKAGE)]
     texts = [text for text in texts if text.strip()]
     step = max(1, len(texts) // count)
-    return [(queries[place % len(queries)], text) for place, text in enumerate(texts[::step][:count])]
+    # Every other pair is calibrated on: both halves have all queries.
+    return [(queries[place // 2 % len(queries)], text) for place, text in enumerate(texts[::step][:count])]
 
 
 def pairs_of_run(
     run: Run, topics: str, collection: str | Path | None, index: str | None, count: int, seed: int = 0
 ) -> list[Pair]:
-    """Return pairs drawn from a run's first 100 candidates of every query.
+    """Return pairs drawn from the first 100 candidates of queries, queries and candidates at random.
 
     :param topics: file or name of the run's topics
     :param collection: holds the texts, or None where ``index`` does
     :raises InputError: a query or a text that is missing
     """
-    places = [(qid, docid) for qid, documents in run.items() for docid in list(documents)[:100]]
-    drawn = random.Random(seed).sample(places, min(count, len(places)))
+    draw = random.Random(seed)
+    drawn: list[tuple[str, str]] = []
+    for qid in draw.sample(list(run), len(run)):
+        found = list(run[qid])[:100]
+        drawn += [(qid, docid) for docid in draw.sample(found, min(_TEXTS_A_QUERY, len(found), count - len(drawn)))]
     queries = load_topics(topics)
     docids = {docid for _, docid in drawn}
     if collection is not None:

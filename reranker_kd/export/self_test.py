@@ -1,4 +1,4 @@
-"""How an exported model's scores differ from the source's in float32, and from themselves in other batches."""
+"""How an exported model ranks beside its source in float32, and how its scores move with what else is in a batch."""
 
 from __future__ import annotations
 
@@ -7,51 +7,77 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
+from scipy.stats import kendalltau
 
 from reranker_kd.errors import ModelError
 from reranker_kd.rerank.base import Pair
 from reranker_kd.rerank.registry import load_reranker
 from reranker_kd.types import FloatArray
 
-LARGEST_DIFFERENCE = {"float32": 0.001, "bfloat16": 0.05, "int8": 0.25}
-"""By precision, how far a score may be from the source's, as a share of the spread of its scores."""
+SMALLEST_TAU = {"float32": 0.999, "bfloat16": 0.9, "int8": 0.85}
+"""By precision, the least rank correlation with the source: Kendall's tau, the mean over queries."""
+
+SMALLEST_NDCG = {"float32": 0.999, "bfloat16": 0.99, "int8": 0.98}
+"""By precision, the least nDCG@10 of the exported ranking, the source's scores standing for grades."""
 
 LARGEST_DRIFT = {"float32": 0.001, "bfloat16": 0.02, "int8": 0.02}
-"""How far a score may move with what else is in its batch, as a share of the spread."""
+"""How far a score may move with what else is in its batch, as a share of the spread of all scores."""
 
 
 def self_test(
     source: FloatArray, folder: Path, pairs: Sequence[Pair], exported_in: str, **options: Any
 ) -> dict[str, Any]:
-    """Return the figures of an exported model; each difference is a share of the spread (largest less smallest score).
+    """Return the figures of an exported model; differences are shares of the spread (largest less smallest score).
 
     :param source: scores (n,) of the pairs by the source in float32
+    :param pairs: of each query several
     :param exported_in: the precision of the export, which sets the bounds
     :param options: keywords of ``load_reranker``, such as ``max_length`` where the source was given it
-    :raises ModelError: a figure beyond its bound
+    :raises ModelError: a figure beyond its bound: the export would rank otherwise than the model does
     """
     spread = float(np.ptp(source)) or 1.0
     # One pair a batch, against as many as 64 of them.
     alone = load_reranker(folder, batch_tokens=1, **options).score_pairs(pairs)
     together = load_reranker(folder, batch_tokens=64 * 256, **options).score_pairs(pairs)
+    of_query: dict[str, list[int]] = {}
+    for place, (query, _) in enumerate(pairs):
+        of_query.setdefault(query, []).append(place)
+    rows = [np.array(places) for places in of_query.values() if len(places) > 1]
     figures = {
         "pairs": len(pairs),
+        "queries": len(rows),
+        "rank_correlation": _rounded(np.mean([_tau(source[row], together[row]) for row in rows] or [1.0])),
+        "nDCG@10": _rounded(np.mean([_ndcg(source[row], together[row]) for row in rows] or [1.0])),
         "largest_difference": _rounded(np.abs(together - source).max() / spread),
         "mean_difference": _rounded(np.abs(together - source).mean() / spread),
-        "rank_correlation": _rounded(spearmanr(together, source).statistic),
         "batch_drift": _rounded(np.abs(together - alone).max() / spread),
-        "bound_of_difference": LARGEST_DIFFERENCE[exported_in],
-        "bound_of_drift": LARGEST_DRIFT[exported_in],
     }
-    for figure, bound in (("largest_difference", "bound_of_difference"), ("batch_drift", "bound_of_drift")):
-        if not figures[figure] <= figures[bound]:
+    bounds = [
+        ("rank_correlation", SMALLEST_TAU[exported_in], False),
+        ("nDCG@10", SMALLEST_NDCG[exported_in], False),
+        ("batch_drift", LARGEST_DRIFT[exported_in], True),
+    ]
+    for figure, bound, from_above in bounds:
+        if not (figures[figure] <= bound if from_above else figures[figure] >= bound):
             raise ModelError(
-                f"{figure.replace('_', ' ')} of the exported scores is {figures[figure]} of their spread, more than "
-                f"{figures[bound]}: export in a higher precision, or calibrate on more candidates like your own"
+                f"{figure} of the exported scores is {figures[figure]}, expected at {'most' if from_above else 'least'} "
+                f"{bound}: export in a higher precision, or calibrate on more candidates like your own"
             )
     return figures
 
 
+def _tau(source: FloatArray, exported: FloatArray) -> float:
+    # Of scores that are all equal there is no order to keep.
+    return 1.0 if np.ptp(source) == 0 else float(np.nan_to_num(kendalltau(source, exported).statistic))
+
+
+def _ndcg(source: FloatArray, exported: FloatArray, depth: int = 10) -> float:
+    """Return the nDCG of one query's ranking by the exported scores, grades from 0 to 1 in a line of the source's."""
+    gains = (source - source.min()) / (float(np.ptp(source)) or 1.0)
+    discounts = 1 / np.log2(np.arange(2, min(depth, len(source)) + 2))
+    ideal = np.sort(gains)[::-1][: len(discounts)] @ discounts
+    return float(gains[np.argsort(-exported, kind="stable")][: len(discounts)] @ discounts / ideal) if ideal else 1.0
+
+
 def _rounded(figure: Any) -> float:
-    return float(f"{float(figure):.3g}")
+    return float(f"{float(figure):.4g}")

@@ -78,7 +78,8 @@ def test_int8_keeps_its_scores_whatever_the_batch(tmp_path):
     assert figures["pairs"] == len(PAIRS) // 2
     assert figures["batch_drift"] < 1e-4
     assert 1e-4 < figures["largest_difference"] < 0.25
-    assert figures["rank_correlation"] > 0.95
+    assert figures["rank_correlation"] > 0.85
+    assert figures["nDCG@10"] > 0.98
     assert load_reranker(tmp_path / "int8").describe()["precision"] == "int8"
     size = {name: (tmp_path / "int8" / name).stat().st_size for name in ("query.xml", "query.bin")}
     assert size["query.bin"] < 0.6 * (twin / "model.safetensors").stat().st_size
@@ -105,8 +106,8 @@ print(sorted({{"torch", "transformers", "nncf"}} & sys.modules.keys()))
 
 
 def test_scores_too_far_off_leave_no_folder(tmp_path, cross_encoder_folder, monkeypatch):
-    monkeypatch.setattr("reranker_kd.export.self_test.LARGEST_DIFFERENCE", {"bfloat16": 1e-9})
-    with pytest.raises(ModelError, match="largest difference of the exported scores is"):
+    monkeypatch.setattr("reranker_kd.export.self_test.SMALLEST_TAU", {"bfloat16": 1.1})
+    with pytest.raises(ModelError, match=r"rank_correlation of the exported scores is .*, expected at least 1\.1"):
         export_model(cross_encoder_folder, tmp_path / "export", ExportSettings(), PAIRS, "here")
     assert list(tmp_path.iterdir()) == []
 
@@ -163,7 +164,10 @@ def test_the_command_exports_on_the_users_candidates(tmp_path, cross_encoder_fol
         main([*command, *given, "--collection", str(tmp_path / "docs.jsonl")])
     said = capsys.readouterr().err
     assert ended.value.code == 0, said
-    assert f"{cross_encoder_folder} as openvino in bfloat16; on 16 pairs, scores differ from float32 by at most" in said
+    assert (
+        f"{cross_encoder_folder} as openvino in bfloat16; on 16 pairs, it ranks as in float32 by a Kendall's tau of"
+        in said
+    )
     with pytest.raises(SystemExit) as ended:
         main([*command, *given])
     assert ended.value.code == 2
