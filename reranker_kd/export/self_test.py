@@ -59,9 +59,10 @@ def self_test(
     ]
     for figure, bound, from_above in bounds:
         if not (figures[figure] <= bound if from_above else figures[figure] >= bound):
+            side = "most" if from_above else "least"
             raise ModelError(
-                f"{figure} of the exported scores is {figures[figure]}, expected at {'most' if from_above else 'least'} "
-                f"{bound}: export in a higher precision, or calibrate on more candidates like your own"
+                f"{figure} of the exported scores is {figures[figure]}, expected at {side} {bound}: export in a higher "
+                "precision, or calibrate on more candidates like your own"
             )
     return figures
 

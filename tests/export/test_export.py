@@ -6,11 +6,12 @@ import json
 import shutil
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
-from make_tiny_models import bert_tokenizer, make_cross_encoder
-from make_tiny_students import make_bert_bilstm
+from make_tiny_models import make_cross_encoder
+from make_tiny_students import make_student
 from make_tiny_twins import make_tiny_twin
 
 from reranker_kd import load_reranker
@@ -20,9 +21,7 @@ from reranker_kd.export.exporting import ExportSettings, export_model
 from reranker_kd.export.sample_pairs import builtin_pairs
 from reranker_kd.inference.options import REFERENCE
 from reranker_kd.inference.text_encoder import load_encoder
-from reranker_kd.models.gated_cross_encoder import KIND as GATED
-from reranker_kd.models.gated_cross_encoder import GatedCrossEncoder, GatedCrossEncoderShape
-from reranker_kd.models.twin import KIND as TWIN
+from reranker_kd.models.kinds import KINDS
 
 pytest.importorskip("openvino")
 
@@ -31,19 +30,11 @@ TEXTS = [" ".join(WORDS[start:] + WORDS[:end]) for start in range(0, 16, 2) for 
 PAIRS = [("heat flow", text) for text in TEXTS]
 
 
-def _gated(folder):
-    transformer = TWIN.load(make_tiny_twin(folder.with_name("twin-of-gated"))).document_tower.transformer
-    model = GatedCrossEncoder(GatedCrossEncoderShape(max_length=64, gate=-1.0), transformer)
-    GATED.save(model.eval(), bert_tokenizer(), folder)
-    return folder
-
-
 MODELS = {
     "bert": make_cross_encoder,
     "twin": make_tiny_twin,
     "residual-twin": lambda folder: make_tiny_twin(folder, towers="separate", pooling="weighted", crossing="residual"),
-    "bert-bilstm": make_bert_bilstm,
-    "gated": _gated,
+    **{f"student {kind}": partial(make_student, kind=kind, max_length=64) for kind in KINDS},
 }
 
 
@@ -97,6 +88,7 @@ def test_an_exported_model_loads_neither_torch_nor_transformers(tmp_path):
     export_model(twin, tmp_path / "export", ExportSettings("openvino", "float32"), PAIRS, "here")
     program = f"""
 import sys
+from functools import partial
 from reranker_kd import load_reranker
 load_reranker({str(tmp_path / "export")!r}).rerank("a", [])
 print(sorted({{"torch", "transformers", "nncf"}} & sys.modules.keys()))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from make_tiny_models import make_cross_encoder
-from make_tiny_students import make_bert_bilstm
+from make_tiny_students import make_student
 from make_tiny_twins import make_tiny_twin
 
 from reranker_kd import Reranker, load_reranker
 from reranker_kd.errors import CandidateError, ModelError
 from reranker_kd.export.exporting import ExportSettings, export_model
 from reranker_kd.inference.options import REFERENCE
+from reranker_kd.models.kinds import KINDS
 from reranker_kd.rerank.registry import registered_names
 from reranker_kd.types import Candidate, Query, rank_order
 
@@ -19,7 +20,7 @@ TEXTS = ["heat flow over a flat plate", "the dog and the cat", "shock wave " * 4
 
 
 def _kinds() -> list[str]:
-    folders = ["bert", "distilbert", "roberta", "tiny-twin", "residual-twin", "bert-bilstm"]
+    folders = ["bert", "distilbert", "roberta", "residual-twin", *(f"student {name}" for name in KINDS)]
     backends = ["openvino", "onnxruntime", "exported bert", "exported tiny-twin"]
     return [*registered_names(), *folders, *backends]
 
@@ -29,6 +30,8 @@ def reranker(request, tmp_path_factory) -> Reranker:
     if request.param in registered_names():
         return load_reranker(request.param, **REFERENCE)
     folder = tmp_path_factory.mktemp("models") / request.param
+    if request.param.startswith("student "):
+        return load_reranker(make_student(folder, request.param.removeprefix("student ")), **REFERENCE)
     match request.param:
         case "openvino" | "onnxruntime":
             pytest.importorskip(request.param)
@@ -39,14 +42,10 @@ def reranker(request, tmp_path_factory) -> Reranker:
             pairs = [("heat flow", text) for text in TEXTS]
             export_model(source, folder.with_name("export"), ExportSettings("openvino", "float32"), pairs, "here")
             return load_reranker(folder.with_name("export"))
-        case "tiny-twin":
-            return load_reranker(make_tiny_twin(folder), **REFERENCE)
         case "residual-twin":
             return load_reranker(
                 make_tiny_twin(folder, towers="separate", pooling="weighted", crossing="residual"), **REFERENCE
             )
-        case "bert-bilstm":
-            return load_reranker(make_bert_bilstm(folder), **REFERENCE)
     return load_reranker(make_cross_encoder(folder, request.param), **REFERENCE)
 
 
