@@ -2,8 +2,13 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+# What `make demo` passes on: DEMO="--model tiny --depth 10" is done in a minute.
+DEMO ?=
 
-.PHONY: install demo test lint docs clean
+# A process a core, each with one thread: more would fight over the cores.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+.PHONY: install demo test check test-all lint docs clean
 .DEFAULT_GOAL := install
 
 # The stamp is renewed when a file that decides what is installed changes.
@@ -15,11 +20,16 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	touch $@
 
 demo: $(INSTALLED)
-	$(BIN)/reranker-kd demo --output demo-output
+	$(BIN)/reranker-kd demo $(DEMO)
 
-# A process a core, each with one thread: more would fight over the cores.
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(PYTEST) -m "not slow"
+
+check: $(INSTALLED)
+	$(PYTEST) -m slow
+
+test-all: $(INSTALLED)
+	$(PYTEST)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -19,6 +19,7 @@ def _run(command: str, status: int = 0) -> None:
     assert stopped.value.code == status
 
 
+@pytest.mark.slow
 def test_systems_take_turns_and_live_through_the_rounds(workplace, capsys):
     _run(f"--model overlap --model overlap-again {INPUTS} --qrels qrels.txt --repeats 3 --format json")
     captured = capsys.readouterr()
@@ -63,6 +64,7 @@ def test_those_that_fail_are_told_and_the_others_go_on(workplace, capsys):
     assert models["killed"]["error"] == killed
 
 
+@pytest.mark.slow
 def test_a_cross_encoder_beside_a_peer_with_the_same_scores(workplace, cross_encoder_folder, capsys):
     pytest.importorskip("sentence_transformers")
     Path("tiny").symlink_to(cross_encoder_folder)

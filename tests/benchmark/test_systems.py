@@ -33,6 +33,7 @@ def test_every_model_on_every_backend_then_cross_encoders_in_every_peer(cross_en
     assert [system.command[0] for system in systems[-3:]] == [sys.executable, "/any/python", "/its/python"]
 
 
+@pytest.mark.slow
 def test_an_export_runs_as_it_was_exported_and_has_the_weights_of_its_source(cross_encoder_folder, tmp_path):
     pytest.importorskip("openvino")
     pairs = [("heat flow", "heat over a plate"), ("a dog", "by the river")]

@@ -91,6 +91,7 @@ def test_a_docid_that_the_collection_lacks(inputs, capsys):
     _fails(capsys, RERANK, r"run\.txt:6: query '1': document 'stray' is not in the index or collection")
 
 
+@pytest.mark.slow
 def test_a_docid_that_the_index_lacks(inputs, capsys):
     build_index("docs.tsv", "index")
     with Path("run.txt").open("a") as stream:
@@ -158,6 +159,7 @@ def test_a_full_disk_as_a_device(inputs, capsys):
     _fails(capsys, RERANK.replace("--output out.txt", "--output /dev/full"), "No space left on device")
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_old_run(inputs):
     # A limit on the size of files stands for a disk that fills up while the run is written.
     Path("run.txt").write_text("".join(f"1 Q0 d{i} {i} {10_000 - i} bm25\n" for i in range(1, 3001)))

@@ -176,6 +176,7 @@ def test_progress_goes_to_stderr_and_python_m_works(workplace):
     assert "reranking by tiny: 1/1 pairs" in done.stderr
 
 
+@pytest.mark.slow
 def test_dl20_reranked_by_all_minilm(shared_data, tmp_path, capsys):
     # nDCG@10 0.608: the collections' README, by cosine of embeddings, mean pooling, at most 200 tokens.
     data = shared_data / "trec-dl"

@@ -10,6 +10,8 @@ from headless_browser import browser
 
 from reranker_kd.cli.compare import compare
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["browser"]
 
 

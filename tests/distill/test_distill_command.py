@@ -116,6 +116,7 @@ def test_stages_before_the_methods_own(workplace, tmp_path):
     assert [max(entry["step"] for entry in entries) for entries in log] == [3, 2, 4]
 
 
+@pytest.mark.slow
 def test_bm25_candidates_are_retrieved(workplace, tmp_path):
     draws = [{"source": "bm25", "count": 3, "depth": 5}, {"source": "random", "count": 1}]
     _distill(workplace, tmp_path / "student", "margin-mse", transfer_set={"draws": draws}, teacher={"model": "teacher"})
@@ -139,6 +140,7 @@ def test_augmented_texts_are_learnt_too(workplace, tmp_path):
     assert len(np.load(part)) == len(texts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "sizes", "before"),
     [
@@ -183,6 +185,7 @@ def test_a_gated_student_reads_its_texts_apart_and_learns_layers(workplace, tmp_
     assert load_reranker(tmp_path / "student").describe()["class"].endswith("GatedCrossEncoderReranker")
 
 
+@pytest.mark.slow
 def test_a_seed_makes_one_student(workplace, tmp_path):
     # Narrower than its teacher, so that a projection, too, begins at random.
     dropping = {"dropout": 0.1, "hidden_size": 16, "heads": 2}

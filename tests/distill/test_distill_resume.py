@@ -17,6 +17,8 @@ from make_tiny_recipes import VALIDATION, make_tiny_workplace, one_thread, tiny_
 
 from reranker_kd.cli import main
 
+pytestmark = pytest.mark.slow
+
 QUERIES = 220
 """With 26 documents each more pairs than two blocks of the score cache, so that there is a first part to wait for."""
 

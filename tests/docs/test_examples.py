@@ -4,10 +4,11 @@ What a fenced block is, its first line says::
 
     ```LANGUAGE NAME   a file of that name, there before the page's first example
     ```console         lines of $ reranker-kd are run; what is shown below one is compared, ... stands for anything
-    ```python          is run, as a doctest where it has >>>; the blocks of a page share their names
+    ```python          is run, as a doctest where it has >>>; what a ```text block right below it shows is compared
     ```sh              is not run: installing, make, what needs a network; nor is anything else
 
-Every page finds the files of docs/quick-start.md, and a cross-encoder in the folder my-cross-encoder.
+The Python blocks of a page share their names; those of README.md run each in a process of its own, as a reader's first
+lines do. Every page finds the files of docs/quick-start.md, and a cross-encoder in the folder my-cross-encoder.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from reranker_kd.cli import main
 
 PROJECT = Path(__file__).resolve().parents[2]
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+# These start processes, a service, or a training.
+SLOW = {"README", "benchmarking", "bi-encoders", "distillation", "pyserini-plugin", "reports", "serving", "submission"}
 
 _FENCED = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # A terminal shows a bar in its place.
@@ -42,6 +45,10 @@ class Block:
     content: str
     line: int
 
+    @property
+    def last_line(self) -> int:
+        return self.line + self.content.count("\n") + 1
+
 
 def blocks_of(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
@@ -50,8 +57,15 @@ def blocks_of(page: Path) -> list[Block]:
     ]
 
 
-def _examples_of(page: Path) -> list[Block]:
-    return [block for block in blocks_of(page) if block.file is None and block.language in ("console", "python")]
+def _examples_of(page: Path) -> list[tuple[Block, str | None]]:
+    """Return each example with what the page shows below it; None where that is nothing, or part of the block."""
+    blocks = blocks_of(page)
+    below = {block.line: block.content for block in blocks if block.language == "text" and block.file is None}
+    return [
+        (block, below.get(block.last_line + 2) if block.language == "python" else None)
+        for block in blocks
+        if block.file is None and block.language in ("console", "python")
+    ]
 
 
 @pytest.fixture
@@ -71,7 +85,14 @@ def _write_files(page: Path, folder: Path) -> None:
             path.write_text(block.content, encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if _examples_of(page)], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[pytest.mark.slow] if page.stem in SLOW else [], id=page.name)
+        for page in PAGES
+        if _examples_of(page)
+    ],
+)
 def test_examples_run_and_print_what_the_page_shows(page, folder, monkeypatch):
     _write_files(page, folder)
     if (folder / "pyproject.toml").is_file():
@@ -87,14 +108,33 @@ def test_examples_run_and_print_what_the_page_shows(page, folder, monkeypatch):
 def run_page(page: Path) -> None:
     """Run the examples of a page in the working directory."""
     names: dict[str, Any] = {"__name__": "__main__"}
-    for example in _examples_of(page):
+    for example, shown in _examples_of(page):
         place = f"{page.name}:{example.line}"
         if example.language == "console":
             _run_console(example.content, place)
         elif ">>> " in example.content:
             _run_doctest(example, names, place)
         else:
-            exec(compile(example.content, place, "exec"), names)
+            run = _run_alone if page.name == "README.md" else _run_here
+            printed = run(example.content, names, place)
+            assert shown is None or _same(shown, printed), f"{place}\n-- shown\n{shown}-- printed\n{printed}"
+
+
+def _run_here(content: str, names: dict[str, Any], place: str) -> str:
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        exec(compile(content, place, "exec"), names)
+    return printed.getvalue()
+
+
+def _run_alone(content: str, names: dict[str, Any], place: str) -> str:
+    ran = subprocess.run([sys.executable, "-c", content], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, f"{place}\n{ran.stderr}"
+    return ran.stdout
+
+
+def _same(shown: str, printed: str) -> bool:
+    return doctest.OutputChecker().check_output(shown, printed, doctest.ELLIPSIS)
 
 
 def _install(source: Path) -> str:
@@ -105,8 +145,8 @@ def _install(source: Path) -> str:
 
 
 def _run_console(content: str, place: str) -> None:
-    for said in re.split(r"^\$ ", content, flags=re.MULTILINE)[1:]:
-        command, _, shown = said.replace("\\\n", " ").partition("\n")
+    for entry in re.split(r"^\$ ", content, flags=re.MULTILINE)[1:]:
+        command, _, shown = entry.replace("\\\n", " ").partition("\n")
         program, *arguments = shlex.split(command)
         assert program == "reranker-kd", f"{place}: only reranker-kd runs here; put {program} into a block of sh"
         printed = io.StringIO()
@@ -115,8 +155,7 @@ def _run_console(content: str, place: str) -> None:
         output = _PROGRESS.sub("", printed.getvalue())
         assert stopped.value.code == ("\nerror: " in f"\n{shown}"), f"{place}: {command}\n{output}"
         if shown.strip():
-            same = doctest.OutputChecker().check_output(f"{shown.rstrip()}\n", output, doctest.ELLIPSIS)
-            assert same, f"{place}: {command}\n-- shown\n{shown}-- printed\n{output}"
+            assert _same(f"{shown.rstrip()}\n", output), f"{place}: {command}\n-- shown\n{shown}-- printed\n{output}"
 
 
 def _run_doctest(example: Block, names: dict[str, Any], place: str) -> None:

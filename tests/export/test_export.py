@@ -38,7 +38,9 @@ MODELS = {
 }
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=[] if name == "bert" else pytest.mark.slow) for name in MODELS]
+)
 def model(request, tmp_path_factory):
     return MODELS[request.param](tmp_path_factory.mktemp("models") / request.param)
 
@@ -59,6 +61,7 @@ def test_an_export_gives_the_sources_scores_and_settings(model, tmp_path, output
     assert record["self_test"]["largest_difference"] < 1e-4
 
 
+@pytest.mark.slow
 def test_int8_keeps_its_scores_whatever_the_batch(tmp_path):
     pytest.importorskip("nncf")
     twin = make_tiny_twin(tmp_path / "twin")
@@ -76,6 +79,7 @@ def test_int8_keeps_its_scores_whatever_the_batch(tmp_path):
     assert size["query.bin"] < 0.6 * (twin / "model.safetensors").stat().st_size
 
 
+@pytest.mark.slow
 def test_an_exported_twin_encodes(tmp_path):
     twin = make_tiny_twin(tmp_path / "twin")
     export_model(twin, tmp_path / "export", ExportSettings("openvino", "float32"), PAIRS, "here")
@@ -83,6 +87,7 @@ def test_an_exported_twin_encodes(tmp_path):
     np.testing.assert_allclose(load_encoder(tmp_path / "export").encode_documents(TEXTS), expected, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_an_exported_model_loads_neither_torch_nor_transformers(tmp_path):
     twin = make_tiny_twin(tmp_path / "twin")
     export_model(twin, tmp_path / "export", ExportSettings("openvino", "float32"), PAIRS, "here")
@@ -97,6 +102,7 @@ print(sorted({{"torch", "transformers", "nncf"}} & sys.modules.keys()))
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_scores_too_far_off_leave_no_folder(tmp_path, cross_encoder_folder, monkeypatch):
     monkeypatch.setattr("reranker_kd.export.self_test.SMALLEST_TAU", {"bfloat16": 1.1})
     with pytest.raises(ModelError, match=r"rank_correlation of the exported scores is .*, expected at least 1\.1"):
@@ -144,6 +150,7 @@ def test_builtin_pairs_are_real_and_of_many_lengths():
     assert len({len(text) for _, text in pairs}) > 20
 
 
+@pytest.mark.slow
 def test_the_command_exports_on_the_users_candidates(tmp_path, cross_encoder_folder, capsys):
     (tmp_path / "topics.tsv").write_text("1\theat flow\n")
     lines = [json.dumps({"id": f"d{i}", "contents": text}) for i, text in enumerate(TEXTS)]

@@ -127,14 +127,14 @@ def test_an_unknown_kind_and_an_absent_file_are_input_errors(tmp_path):
         validate_file(tmp_path / "absent")
 
 
+@pytest.mark.slow
 def test_the_test_collections_are_clean_but_for_two_blank_abstracts(shared_data):
     entries: dict[str, int] = {}
     faults = []
-    for path in sorted(shared_data.rglob("*.*")):
-        if path.is_file() and path.name != "README.md":
-            validation = validate_file(path)
-            entries[validation.kind] = entries.get(validation.kind, 0) + validation.entries
-            faults += [(str(path.relative_to(shared_data)), fault.line, fault.fault) for fault in validation.faults]
+    for path in (path for name in ("cacm", "cranfield", "trec-dl") for path in (shared_data / name).rglob("*.*")):
+        validation = validate_file(path)
+        entries[validation.kind] = entries.get(validation.kind, 0) + validation.entries
+        faults += [(str(path.relative_to(shared_data)), fault.line, fault.fault) for fault in validation.faults]
     # Cranfield's abstracts 471 and 995 are empty in every copy of the collection.
     assert faults == [
         ("cranfield/collection.jsonl.gz", line, f"document {line} has no text; write one or remove it")

@@ -25,6 +25,8 @@ from reranker_kd.resources.sample_collection import (
 )
 from reranker_kd.types import Qrels, Topics
 
+pytestmark = pytest.mark.slow
+
 CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
 
 BUILD = """

@@ -110,6 +110,7 @@ def test_an_interrupted_encoding_goes_on(collection, encoder, tmp_path, stop_aft
     assert not (tmp_path / "out" / PARTS).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index_type", ["Flat", "fp16", "SQ8", "HNSW8", "IVF2,Flat", "PQ4x4"])
 def test_killed_without_warning_the_result_is_the_same(encoder, tmp_path, index_type):
     collection = write_collection(tmp_path / "docs.jsonl", 1200)

@@ -141,6 +141,7 @@ def test_anserinis_own_collection_classes(tmp_path):
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.slow
 def test_java_logs_nothing_and_the_environment_stays(index_folder):
     program = f"""
 import os
@@ -157,6 +158,7 @@ import pyserini.encode
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.slow
 def test_cacm_gives_the_published_figures(shared_data, tmp_path):
     # AP 0.3114, P@30 0.1917, nDCG@10 0.4519: the collections' README, made with Anserini's own JsonCollection.
     build_index(shared_data / "cacm" / "collection.jsonl.gz", tmp_path / "index", threads=2)

@@ -9,6 +9,8 @@ from headless_browser import browser
 
 from reranker_kd import load_reranker
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["browser"]
 
 

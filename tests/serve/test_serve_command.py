@@ -76,6 +76,7 @@ def _assert_a_stop_finishes_what_runs(process, address: str, folder: Path, stop:
     assert scores == pytest.approx([candidate.score for candidate in expected.candidates], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_over_a_collection_with_a_key_until_sigterm(served_collection, cross_encoder_folder, texts):
     arguments = ["--collection", str(served_collection), "--model", str(cross_encoder_folder)]
     key = {"x-api-key": "sesame"}
@@ -89,6 +90,7 @@ def test_over_a_collection_with_a_key_until_sigterm(served_collection, cross_enc
         _assert_a_stop_finishes_what_runs(process, address, cross_encoder_folder, signal.SIGTERM, "sesame")
 
 
+@pytest.mark.slow
 def test_beyond_loopback_without_a_key_until_ctrl_c(cross_encoder_folder):
     with _started("--model", str(cross_encoder_folder), "--host", "0.0.0.0") as (process, address, lines):
         assert len(lines) == 1
