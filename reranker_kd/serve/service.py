@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
 
 from reranker_kd.errors import CandidateError
 from reranker_kd.rerank.base import Reranker
 from reranker_kd.serve.batching import Reranked, RerankingThread
 from reranker_kd.serve.documents import IndexedDocuments
-from reranker_kd.serve.limits import Limits, RefusedError
+from reranker_kd.serve.limits import Limits
 from reranker_kd.serve.messages import (
     Document,
     Hit,
     ModelsAnswer,
     Ranked,
+    RefusedError,
     RerankAnswer,
     RerankRequest,
     SearchAnswer,
@@ -33,16 +33,22 @@ class Service:
 
     :param rerankers: by the names that clients use; each is used by a thread of its own from now on
     :param documents: the index; None where clients bring all texts
+    :param examples: queries that the page offers
     """
 
     def __init__(
-        self, rerankers: Mapping[str, Reranker], documents: IndexedDocuments | None, limits: Limits | None = None
+        self,
+        rerankers: Mapping[str, Reranker],
+        documents: IndexedDocuments | None,
+        limits: Limits | None = None,
+        examples: Sequence[str] = (),
     ) -> None:
         self.limits = limits or Limits()
+        self._examples = list(examples)
         self._documents = documents
         self._descriptions = [{**reranker.describe(), "name": name} for name, reranker in rerankers.items()]
         self._threads = {
-            name: RerankingThread(name, reranker, self.limits.concurrent) for name, reranker in rerankers.items()
+            name: RerankingThread(name, reranker, self.limits.max_concurrent) for name, reranker in rerankers.items()
         }
 
     def close(self) -> None:
@@ -54,8 +60,12 @@ class Service:
 
     def models(self) -> ModelsAnswer:
         """Return what there is to ask for."""
-        count = self._documents.count if self._documents else None
-        return ModelsAnswer(models=self._descriptions, documents=count, limits=asdict(self.limits))
+        return ModelsAnswer(
+            models=self._descriptions,
+            documents=self._documents.count if self._documents else None,
+            limits=self.limits.model_dump(),
+            examples=self._examples,
+        )
 
     async def rerank(self, request: RerankRequest) -> RerankAnswer:
         """Rerank the candidates of a request.
@@ -64,7 +74,7 @@ class Service:
         """
         thread = self._thread(request.model)
         self._check_query(request.query)
-        self._check_count("candidates", len(request.candidates))
+        _check_most("candidates", len(request.candidates), self.limits.max_candidates)
         start = time.perf_counter()
         candidates = await self._candidates(request.candidates)
         texts_ms = _milliseconds_since(start)
@@ -113,17 +123,12 @@ class Service:
     def _check_query(self, query: str) -> None:
         if not query.strip():
             raise RefusedError(422, "query: is empty")
-        if len(query) > self.limits.query_chars:
-            raise RefusedError(422, f"query: {len(query)} characters, where {self.limits.query_chars} are the limit")
-
-    def _check_count(self, name: str, count: int) -> None:
-        if count > self.limits.candidates:
-            raise RefusedError(422, f"{name}: {count}, where {self.limits.candidates} are the limit")
+        _check_most("query", len(query), self.limits.max_query_chars, " characters")
 
     def _count(self, name: str, asked: int | None, default: int) -> int:
         if asked is None:
-            return min(default, self.limits.candidates)
-        self._check_count(name, asked)
+            return min(default, self.limits.max_candidates)
+        _check_most(name, asked, self.limits.max_candidates)
         return asked
 
     async def _candidates(self, given: Sequence[Document | str]) -> list[Candidate]:
@@ -134,10 +139,7 @@ class Service:
                 raise RefusedError(422, f"candidates.{place}: document {_shown(docid)} stands twice")
             if text is not None and not text.strip():
                 raise RefusedError(422, f"candidates.{place}: document {_shown(docid)} is empty")
-            if text is not None and len(text) > self.limits.text_chars:
-                raise RefusedError(
-                    422, f"candidates.{place}: {len(text)} characters, where {self.limits.text_chars} are the limit"
-                )
+            _check_most(f"candidates.{place}", len(text or ""), self.limits.max_text_chars, " characters")
             texts[docid] = text
         stored = await self._stored_texts([docid for docid, text in texts.items() if text is None])
         return [
@@ -164,6 +166,11 @@ async def _reranked(
         return await asyncio.wrap_future(thread.submit(query, candidates, depth))
     except CandidateError as error:
         raise RefusedError(422, error.fault) from error
+
+
+def _check_most(name: str, count: int, limit: int, unit: str = "") -> None:
+    if count > limit:
+        raise RefusedError(422, f"{name}: {count}{unit}, where {limit} are the limit")
 
 
 def _milliseconds_since(start: float) -> float:
