@@ -114,7 +114,6 @@ def serve(
     from reranker_kd.rerank.cascade import tag_of
     from reranker_kd.rerank.registry import load_reranker
     from reranker_kd.serve.app import create_app
-    from reranker_kd.serve.documents import IndexedDocuments
     from reranker_kd.serve.examples import sample_queries
     from reranker_kd.serve.limits import Limits
     from reranker_kd.serve.server import (
@@ -138,7 +137,7 @@ def serve(
         rerankers = {name: load_reranker(model, **asked) for name, model in names.items()}
         if opened is not None and not examples:
             examples = tuple(sample_queries(opened))
-        service = Service(rerankers, None if opened is None else IndexedDocuments(opened), limits, examples)
+        service = Service(rerankers, opened, limits, examples)
         if not is_loopback(host) and api_key is None:
             click.echo(f"warning: everybody who reaches {host} can use this service: give --api-key-file", err=True)
         application = create_app(service, hosts=LOOPBACK_NAMES if is_loopback(host) else None, api_key=api_key)

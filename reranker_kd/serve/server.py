@@ -18,7 +18,7 @@ from reranker_kd.errors import OutputError
 from reranker_kd.serve.limits import Limits
 
 _REST_BYTES = 64 * 2**20
-"""Bytes of refused requests that are read to their end, for each connection."""
+"""Bytes of a refused request that are still read."""
 
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "[::1]", "localhost"})
 
@@ -102,10 +102,9 @@ class _PunctualProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         self._watch()
-        if self.conn.our_state is h11.DONE:
-            self._thrown_away += len(data)
-            if self._thrown_away > _REST_BYTES:
-                self.transport.close()
+        self._thrown_away = self._thrown_away + len(data) if self.conn.our_state is h11.DONE else 0
+        if self._thrown_away > _REST_BYTES:
+            self.transport.close()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

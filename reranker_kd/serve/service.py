@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from reranker_kd.errors import CandidateError
 from reranker_kd.rerank.base import Reranker
+from reranker_kd.retrieve.lucene import LuceneIndex
 from reranker_kd.serve.batching import Reranked, RerankingThread
-from reranker_kd.serve.documents import IndexedDocuments
 from reranker_kd.serve.limits import Limits
 from reranker_kd.serve.messages import (
     Document,
@@ -24,6 +26,8 @@ from reranker_kd.serve.messages import (
 )
 from reranker_kd.types import Candidate
 
+T = TypeVar("T")
+
 _DEFAULT_HITS = 10
 _DEFAULT_DEPTH = 100
 
@@ -32,20 +36,22 @@ class Service:
     """Answers requests over an index and several rerankers. Call :meth:`close` at the end.
 
     :param rerankers: by the names that clients use; each is used by a thread of its own from now on
-    :param documents: the index; None where clients bring all texts
+    :param index: used by a thread of its own too: a search sets its parameters on the index. None where clients bring
+        all texts
     :param examples: queries that the page offers
     """
 
     def __init__(
         self,
         rerankers: Mapping[str, Reranker],
-        documents: IndexedDocuments | None,
+        index: LuceneIndex | None,
         limits: Limits | None = None,
         examples: Sequence[str] = (),
     ) -> None:
         self.limits = limits or Limits()
         self._examples = list(examples)
-        self._documents = documents
+        self._index = index
+        self._lucene = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lucene")
         self._descriptions = [{**reranker.describe(), "name": name} for name, reranker in rerankers.items()]
         self._threads = {
             name: RerankingThread(name, reranker, self.limits.max_concurrent) for name, reranker in rerankers.items()
@@ -55,14 +61,13 @@ class Service:
         """Finish what waits, and end all threads."""
         for thread in self._threads.values():
             thread.close()
-        if self._documents:
-            self._documents.close()
+        self._lucene.shutdown()
 
     def models(self) -> ModelsAnswer:
         """Return what there is to ask for."""
         return ModelsAnswer(
             models=self._descriptions,
-            documents=self._documents.count if self._documents else None,
+            documents=self._index.document_count if self._index else None,
             limits=self.limits.model_dump(),
             examples=self._examples,
         )
@@ -90,7 +95,7 @@ class Service:
 
         :raises RefusedError: the request cannot be answered as it stands
         """
-        if self._documents is None:
+        if self._index is None:
             raise RefusedError(422, "this service has no index to search: send candidates to /rerank")
         thread = None if request.model is None else self._thread(request.model)
         self._check_query(request.query)
@@ -98,10 +103,10 @@ class Service:
         depth = self._count("depth", request.depth, _DEFAULT_DEPTH)
         start = time.perf_counter()
         wanted = hits if thread is None else max(hits, depth)
-        found = await self._documents.search(request.query, wanted)
+        found = await self._in_index(lambda index: index.search({"": request.query}, hits=wanted)[""])
         retrieving_ms = _milliseconds_since(start)
         start = time.perf_counter()
-        texts = await self._documents.texts(list(found))
+        texts = await self._in_index(lambda index: index.texts(found))
         texts_ms = _milliseconds_since(start)
         milliseconds = {"retrieving": retrieving_ms, "texts": texts_ms}
         ranking: Sequence[Candidate] = [Candidate(docid, score, texts.get(docid, "")) for docid, score in found.items()]
@@ -114,6 +119,10 @@ class Service:
             for rank, candidate in enumerate(ranking[:hits], start=1)
         ]
         return SearchAnswer(model=request.model, ranking=shown, milliseconds=milliseconds)
+
+    async def _in_index(self, act: Callable[[LuceneIndex], T]) -> T:
+        assert self._index is not None
+        return await asyncio.get_running_loop().run_in_executor(self._lucene, act, self._index)
 
     def _thread(self, model: str) -> RerankingThread:
         if model not in self._threads:
@@ -150,9 +159,9 @@ class Service:
     async def _stored_texts(self, docids: Collection[str]) -> Mapping[str, str]:
         if not docids:
             return {}
-        if self._documents is None:
+        if self._index is None:
             raise RefusedError(422, f"document {_shown(next(iter(docids)))}: comes without text, and there is no index")
-        found = await self._documents.texts(docids)
+        found = await self._in_index(lambda index: index.texts(docids))
         for docid in docids:
             if docid not in found:
                 raise RefusedError(422, f"document {_shown(docid)} is not in the index")

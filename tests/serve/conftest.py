@@ -18,7 +18,6 @@ from reranker_kd.rerank.base import Reranker
 from reranker_kd.retrieve.indexing import build_index
 from reranker_kd.retrieve.lucene import LuceneIndex
 from reranker_kd.serve.app import create_app
-from reranker_kd.serve.documents import IndexedDocuments
 from reranker_kd.serve.limits import Limits
 from reranker_kd.serve.server import address_of, listen, make_server
 from reranker_kd.serve.service import Service
@@ -81,8 +80,7 @@ def serving() -> Serving:
         rerankers: Mapping[str, Reranker], index: LuceneIndex | None = None, **options: Any
     ) -> Iterator[httpx.Client]:
         limits = options.pop("limits", None) or Limits()
-        documents = None if index is None else IndexedDocuments(index)
-        service = Service(rerankers, documents, limits, options.pop("examples", ()))
+        service = Service(rerankers, index, limits, options.pop("examples", ()))
         server = make_server(create_app(service, **options), limits)
         listening = listen("127.0.0.1", 0)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
