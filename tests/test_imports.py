@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "experiment": "formats progress provenance evaluate inference retrieve rerank",
     "distill": "formats progress provenance models inference retrieve rerank evaluate",
     "export": "formats models inference retrieve rerank resources",
-    "serve": "rerank retrieve",
+    "serve": "formats rerank resources retrieve",
     "benchmark": "evaluate inference models rerank",
     "cli": "benchmark compare distill evaluate experiment export formats inference models progress provenance rerank "
     "resources retrieve serve",

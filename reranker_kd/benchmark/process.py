@@ -19,10 +19,6 @@ _PATIENCE_S = 30
 """Seconds that a process has to end by itself once its stdin is closed."""
 
 
-class MissingPackageError(ModelError):
-    """A system whose Python lacks a package."""
-
-
 class SystemProcess:
     """A running process; what it prints besides answers is kept, and its last line told if it ends too soon.
 
@@ -47,7 +43,6 @@ class SystemProcess:
     def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
         """Return the answer to a request.
 
-        :raises MissingPackageError: its Python lacks a package
         :raises ModelError: it answered with an error, or ended
         """
         assert self._process.stdin is not None and self._process.stdout is not None
@@ -61,7 +56,7 @@ class SystemProcess:
             raise ModelError(self._why_it_ended())
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
-            raise (MissingPackageError if answer["missing"] else ModelError)(answer["error"])
+            raise ModelError(answer["error"])
         self.peak_memory_bytes = answer["peak_memory_bytes"]
         return answer
 

@@ -12,8 +12,7 @@ from typing import Any
 
 from reranker_kd.benchmark.machine import matrix_product_rates
 from reranker_kd.benchmark.network_cost import folder_bytes
-from reranker_kd.benchmark.peers import PEERS
-from reranker_kd.benchmark.process import MissingPackageError, SystemProcess
+from reranker_kd.benchmark.process import SystemProcess
 from reranker_kd.benchmark.results import Timings
 from reranker_kd.benchmark.systems import System
 from reranker_kd.errors import ModelError
@@ -141,14 +140,14 @@ class _Bench:
     def prepare(self, system: System, outcome: Outcome) -> str:
         """Find the model, and let a peer convert it where it needs that; no part of any figure."""
         folder = system.folder
-        # Peers know no names of ours.
-        source = str(folder) if system.peer and folder else system.model
-        if system.peer and PEERS[system.peer].prepare:
-            folder = self._scratch / str(len(self._sources))
-            folder.mkdir()
+        source = system.model
+        if system.peer:
+            new = str(self._scratch / str(len(self._sources)))
             with SystemProcess(system.command) as process:
-                process.ask("prepare", model=source, folder=str(folder), max_length=self._keywords["max_length"])
-            source = str(folder)
+                # Peers know no names of ours.
+                answer = process.ask("prepare", model=str(folder), folder=new, max_length=self._keywords["max_length"])
+            source = answer["model"]
+            folder = Path(source)
         self._sources[system] = source
         outcome.folder_bytes = None if folder is None else folder_bytes(folder)
         return "ready"
@@ -161,13 +160,13 @@ class _Bench:
         keywords = {**self._keywords, **{name: value for name, value in asked.items() if value is not None}}
         answer = process.ask("start", model=self._sources[system], keywords=keywords, pair=self._workload.pairs[0])
         outcome.starts.append(time.perf_counter() - process.started)
-        outcome.description, outcome.software = answer["description"], answer["software"]
+        outcome.description = answer["description"]
         return f"first score after {outcome.starts[-1]:.1f} s"
 
-    def warm(self, system: System, outcome: Outcome) -> str:  # noqa: ARG002
+    def warm(self, system: System, outcome: Outcome) -> str:
         """Hand the queries over, and have some scored untimed."""
         queries = list(zip(self._workload.queries, self._workload.texts, strict=True))
-        self._living[system].ask("warm", queries=queries, pairs=_WARM_PAIRS)
+        outcome.software = self._living[system].ask("warm", queries=queries, pairs=_WARM_PAIRS)["software"]
         return "warm"
 
     def measure(self, system: System, outcome: Outcome) -> str:
@@ -191,9 +190,7 @@ class _Bench:
 
 
 def _with_remedy(system: System, error: ModelError) -> str:
-    if system.peer is None or not isinstance(error, MissingPackageError):
-        return str(error)
-    return (
-        f"{error}: {system.python} -m pip install {PEERS[system.peer].requires}, or name a Python that has it by "
-        f"--peer-python {system.peer}=PATH"
-    )
+    message = str(error)
+    if system.peer is None or not message.startswith("ModuleNotFoundError"):
+        return message
+    return f"{message}: name a Python that has it by --peer-python, in place of {system.python}"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reranker_kd.benchmark import peers
 from reranker_kd.errors import InputError
 from reranker_kd.models.exported import read_export
 from reranker_kd.models.folder import content_hash
@@ -23,6 +22,7 @@ class System:
     :param backend: a backend of ours, or None for the default one
     :param precision: what it runs in, or None for the backend's default
     :param peer: the name of another library's reranker, in place of a backend
+    :param file: the file that has it
     :param python: the Python that has that library
     """
 
@@ -30,6 +30,7 @@ class System:
     backend: str | None = None
     precision: str | None = None
     peer: str | None = None
+    file: str = ""
     python: str = sys.executable
 
     @property
@@ -57,42 +58,38 @@ class System:
         """What starts its process."""
         if self.peer is None:
             return [sys.executable, "-m", "reranker_kd.benchmark.worker"]
-        return [self.python, str(peers.__file__), self.peer]
+        return [self.python, str(Path(__file__).with_name("worker.py")), self.file, self.peer]
 
 
 def systems_of(
     models: Sequence[str],
     *,
     backends: Sequence[str] = (),
-    precision: str | None = None,
-    peer_names: Sequence[str] = (),
-    pythons: Mapping[str, str] | None = None,
+    peers: Sequence[str] = (),
+    python: str | None = None,
 ) -> tuple[System, ...]:
     """Return each model on each backend, then each cross-encoder in each peer.
 
     :param backends: ``NAME`` or ``NAME:PRECISION``; none for the default. An exported model has its own alone
-    :param precision: for backends that name none
-    :param pythons: the Python of a peer by its name; under the empty name that of all others
-    :raises InputError: two systems of one name, an unknown peer, or peers without a model that they can run
+    :param peers: ``FILE:NAME``
+    :param python: the Python that has the peers; None for this one
+    :raises InputError: two systems of one name, a peer without a file, or peers without a model that they can run
     """
     systems = [
-        System(model, backend or None, given or precision)
+        System(model, backend or None, precision or None)
         for model in models
-        for backend, _, given in (asked.partition(":") for asked in backends or ("",))
+        for backend, _, precision in (asked.partition(":") for asked in backends or ("",))
         if not _is_export(model)
     ]
     systems += [System(model) for model in models if _is_export(model)]
-    if unknown := [name for name in peer_names if name not in peers.PEERS]:
-        raise InputError(f"unknown peer {unknown[0]!r}; known: {', '.join(peers.PEERS)}")
-    shared = [model for model in models if _runs_elsewhere(model)] if peer_names else []
-    if peer_names and not shared:
+    shared = [model for model in models if _runs_elsewhere(model)] if peers else []
+    if peers and not shared:
         raise InputError("peers run cross-encoders that save_pretrained wrote, and there is none among the models")
-    of = pythons or {}
-    systems += [
-        System(model, peer=name, python=of.get(name, of.get("", sys.executable)))
-        for model in shared
-        for name in peer_names
-    ]
+    for model in shared:
+        for file, _, name in (peer.rpartition(":") for peer in peers):
+            if not Path(file).is_file():
+                raise InputError(f"{file or name}: no such file: give a peer as FILE:NAME, see docs/benchmarking.md")
+            systems.append(System(model, peer=name, file=file, python=python or sys.executable))
     names = [system.name for system in systems]
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"two systems are called {twice[0]!r}: name each once, by folders of different names")

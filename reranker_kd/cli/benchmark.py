@@ -31,21 +31,15 @@ from reranker_kd.cli.options import full_precision, quiet_option, topics_options
     metavar="NAME[:PRECISION]",
     help="Backend, such as torch:bfloat16. Repeatable: each model runs on each.  [default: the model's own]",
 )
-@click.option("--precision", metavar="NAME", help="Precision of backends that name none.  [default: the backend's]")
 @click.option(
     "--peer",
-    "peer_names",
+    "peers",
     multiple=True,
-    metavar="NAME",
-    help="Another library that runs each cross-encoder among the models; docs/benchmarking.md lists them. Repeatable.",
+    metavar="FILE:NAME",
+    help="Another library that runs each cross-encoder among the models: its name in a file such as "
+    "runs/benchmarks/peers.py. Repeatable.",
 )
-@click.option(
-    "--peer-python",
-    "peer_pythons",
-    multiple=True,
-    metavar="[NAME=]PATH",
-    help="The Python that has a peer, or all peers. Repeatable.  [default: this one]",
-)
+@click.option("--peer-python", metavar="PATH", help="The Python that has the peers.  [default: this one]")
 @click.option("--baseline", metavar="NAME", help="What ratios are taken to: a system's name.  [default: the first]")
 @click.option(
     "--depth",
@@ -60,15 +54,7 @@ from reranker_kd.cli.options import full_precision, quiet_option, topics_options
 )
 @click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="Rounds over all systems.")
 @click.option("--device", help="torch device, such as cpu or cuda:1.  [default: a GPU where there is one]")
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="What is printed.",
-)
-@click.option("--output", metavar="FILE", help="Write the JSON document here too.")
+@click.option("--output", metavar="FILE", help="Write every figure here too, as JSON.")
 @quiet_option
 def benchmark(
     models: tuple[str, ...],
@@ -78,7 +64,6 @@ def benchmark(
     index: str | None,
     collection: str | None,
     qrels: str | None,
-    output_format: str,
     output: str | None,
     quiet: bool,
     **options: Any,
@@ -102,9 +87,8 @@ def benchmark(
     systems = systems_of(
         models,
         backends=[_in_full(backend) for backend in options["backends"]],
-        precision=options["precision"] and full_precision(options["precision"]),
-        peer_names=options["peer_names"],
-        pythons=_pythons(options["peer_pythons"]),
+        peers=options["peers"],
+        python=options["peer_python"],
     )
     baseline = baseline_of(systems, options["baseline"])
     judgments = None if qrels is None else load_qrels(qrels)
@@ -120,17 +104,13 @@ def benchmark(
         device=options["device"],
         qrels=judgments,
         settings={"candidates": candidates, "topics": topics, "texts": index or collection, "depth": options["depth"]},
-        on_event=(lambda _: None) if quiet else (lambda said: click.echo(said, err=True)),
+        on_event=(lambda _: None) if quiet else (lambda line: click.echo(line, err=True)),
     )
-    document = benchmark_json(result)
     if output is not None:
         with atomic_writer(output) as stream:
-            stream.write(document + "\n")
-    if output_format == "json":
-        click.echo(document)
-    else:
-        click.echo(heading(result) + "\n")
-        click.echo(table_text(benchmark_table(result), styled=sys.stdout.isatty()))
+            stream.write(benchmark_json(result) + "\n")
+    click.echo(heading(result) + "\n")
+    click.echo(table_text(benchmark_table(result), styled=sys.stdout.isatty()))
     if failed := failures(result):
         raise ModelError(f"{len(failed)} of {len(systems)} systems did not run: {'; '.join(failed)}")
 
@@ -138,12 +118,6 @@ def benchmark(
 def _in_full(backend: str) -> str:
     name, colon, precision = backend.partition(":")
     return name + colon + full_precision(precision)
-
-
-def _pythons(given: tuple[str, ...]) -> dict[str, str]:
-    """Return the Python of each peer by its name, of all others under the empty name."""
-    pairs = [text.rpartition("=") for text in given]
-    return {name: path for name, _, path in pairs}
 
 
 def _workload(

@@ -29,6 +29,14 @@ API_KEY_VARIABLE = "RERANKER_KD_API_KEY"
     metavar="NAME",
     help="Reranker: a folder, a name that reranker-kd models lists, or a hub id. Repeatable.",
 )
+@click.option(
+    "--example",
+    "examples",
+    multiple=True,
+    metavar="QUERY",
+    help="Query that the page offers to begin with. Repeatable.  [default: three of the sample collection's topics, "
+    "where that is what is served]",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port; 0 takes a free one."
@@ -89,6 +97,7 @@ def serve(
     index: str | None,
     collection: str | None,
     models: tuple[str, ...],
+    examples: tuple[str, ...],
     host: str,
     port: int,
     api_key_file: str | None,
@@ -102,9 +111,10 @@ def serve(
         raise click.UsageError("give the documents by --index or by --collection, one of the two")
     _check_installed()
     from reranker_kd.experiment import stages
+    from reranker_kd.rerank.cascade import tag_of
     from reranker_kd.rerank.registry import load_reranker
     from reranker_kd.serve.app import create_app
-    from reranker_kd.serve.documents import IndexedDocuments
+    from reranker_kd.serve.examples import sample_queries
     from reranker_kd.serve.limits import Limits
     from reranker_kd.serve.server import (
         LOOPBACK_NAMES,
@@ -116,24 +126,18 @@ def serve(
     )
     from reranker_kd.serve.service import Service
 
-    names = {stages.tag_of(model): model for model in models}
+    names = {tag_of(model): model for model in models}
     if len(names) < len(models):
         raise click.UsageError("two models would have the same name: name each once, by folders of different names")
     api_key = _api_key(api_key_file)
-    limits = Limits(
-        candidates=options["max_candidates"],
-        body_bytes=options["max_body_bytes"],
-        text_chars=options["max_text_chars"],
-        query_chars=options["max_query_chars"],
-        concurrent=options["max_concurrent"],
-        answer_s=options["timeout_s"],
-        body_s=options["body_timeout_s"],
-    )
+    limits = Limits(**{name: options[name] for name in Limits.model_fields})
     # Before anything that takes long: a port that is taken shows at once.
     with listen(host, port) as listening, _opened(index, collection, quiet=options["quiet"]) as opened:
         asked = stages.encoder_keywords(options)
         rerankers = {name: load_reranker(model, **asked) for name, model in names.items()}
-        service = Service(rerankers, None if opened is None else IndexedDocuments(opened), limits)
+        if opened is not None and not examples:
+            examples = tuple(sample_queries(opened))
+        service = Service(rerankers, opened, limits, examples)
         if not is_loopback(host) and api_key is None:
             click.echo(f"warning: everybody who reaches {host} can use this service: give --api-key-file", err=True)
         application = create_app(service, hosts=LOOPBACK_NAMES if is_loopback(host) else None, api_key=api_key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from functools import cache
+from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -12,10 +13,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
-from reranker_kd import __version__
 from reranker_kd.errors import RerankerKDError
-from reranker_kd.serve.gate import Application, Gate
-from reranker_kd.serve.limits import RefusedError
+from reranker_kd.serve.gate import Gate, fault_response, in_time
 from reranker_kd.serve.messages import (
     Fault,
     Health,
@@ -25,7 +24,7 @@ from reranker_kd.serve.messages import (
     SearchAnswer,
     SearchRequest,
 )
-from reranker_kd.serve.page import Page, comparison_page, reference_page
+from reranker_kd.serve.pages import Page, reference_page, search_page
 from reranker_kd.serve.service import Service
 
 _FAULTS: dict[int | str, dict[str, Any]] = {
@@ -41,7 +40,7 @@ _FAULTS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create_app(service: Service, *, hosts: Collection[str] | None = None, api_key: str | None = None) -> Application:
+def create_app(service: Service, *, hosts: Collection[str] | None = None, api_key: str | None = None) -> Gate:
     """Return the ASGI application of a service, which it closes at its end.
 
     :param hosts: see :class:`Gate`
@@ -53,10 +52,11 @@ def create_app(service: Service, *, hosts: Collection[str] | None = None, api_ke
         yield
         service.close()
 
+    own_version = version("reranker-kd")
     # FastAPI's own pages of documentation fetch scripts from elsewhere.
     app = FastAPI(
         title="reranker_kd",
-        version=__version__,
+        version=own_version,
         description="Search a Lucene index by BM25, and rerank by distilled models.",
         docs_url=None,
         redoc_url=None,
@@ -65,7 +65,7 @@ def create_app(service: Service, *, hosts: Collection[str] | None = None, api_ke
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def page() -> HTMLResponse:
-        return _html(comparison_page())
+        return _html(search_page())
 
     @app.get("/docs", response_class=HTMLResponse, include_in_schema=False)
     async def reference() -> HTMLResponse:
@@ -77,23 +77,23 @@ def create_app(service: Service, *, hosts: Collection[str] | None = None, api_ke
 
     @app.get("/health", summary="Whether requests are taken")
     async def health() -> Health:
-        return Health(status="ok", version=__version__)
+        return Health(status="ok", version=own_version)
 
     @app.get("/models", summary="Models, index and limits", responses={401: _FAULTS[401]})
     async def models() -> ModelsAnswer:
         return service.models()
 
     @app.post("/rerank", summary="Rerank candidates by a model", responses=_FAULTS)
-    async def rerank(request: RerankRequest) -> RerankAnswer:
-        return await service.rerank(request)
+    async def rerank(asked: RerankRequest, request: Request) -> RerankAnswer:
+        return await in_time(request, service.limits, service.rerank(asked))
 
     @app.post("/search", summary="Search by BM25, and rerank where a model is named", responses=_FAULTS)
-    async def search(request: SearchRequest) -> SearchAnswer:
-        return await service.search(request)
+    async def search(asked: SearchRequest, request: Request) -> SearchAnswer:
+        return await in_time(request, service.limits, service.search(asked))
 
-    @app.exception_handler(RefusedError)
-    async def refused(_: Request, error: RefusedError) -> JSONResponse:
-        return JSONResponse({"error": error.fault}, error.status, error.headers())
+    @app.exception_handler(HTTPException)
+    async def refused(_: Request, error: HTTPException) -> JSONResponse:
+        return fault_response(error)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -102,10 +102,6 @@ def create_app(service: Service, *, hosts: Collection[str] | None = None, api_ke
         if first["type"] == "json_invalid":
             return JSONResponse({"error": f"invalid JSON at character {place}"}, 400)
         return JSONResponse({"error": f"{place[:100]}: {first['msg']}"}, 422)
-
-    @app.exception_handler(HTTPException)
-    async def wrong(_: Request, error: HTTPException) -> JSONResponse:
-        return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
 
     @app.exception_handler(RerankerKDError)
     async def failed(_: Request, error: RerankerKDError) -> JSONResponse:

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from reranker_kd.rerank.base import Reranker
-from reranker_kd.serve.limits import RefusedError
+from reranker_kd.serve.messages import RefusedError
 from reranker_kd.types import Candidate, Query, Ranking
 
 _PAIRS_A_BATCH = 512

@@ -1,26 +1,30 @@
-"""What stands before the application: who may ask, how much, how slowly. A request turned away here costs nothing."""
+"""What stands before the application: who may ask, how much, how slowly, how many at once.
+
+Starlette's and FastAPI's own guards do not serve here: they answer in plain text, or read the body first.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 import logging
-from collections.abc import Awaitable, Callable, Collection, MutableMapping
-from contextlib import suppress
-from typing import Any
+import re
+from collections.abc import Awaitable, Collection
+from typing import TypeVar
 
-from reranker_kd.serve.limits import Limits, RefusedError
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Message, Receive, Send], Awaitable[None]]
+from reranker_kd.serve.limits import Limits
+from reranker_kd.serve.messages import RefusedError
+
+T = TypeVar("T")
 
 OPEN_PATHS = frozenset({"/", "/docs", "/health", "/openapi.json"})
 """What is served without the API key: it tells nothing of documents and models, and costs next to nothing."""
-
-API_KEY_HEADER = "x-api-key"
 
 _HEADERS = {
     "cache-control": "no-store",
@@ -30,13 +34,11 @@ _HEADERS = {
     "x-content-type-options": "nosniff",
 }
 
-_DRAIN_S = 2.0
-_DRAIN_BYTES = 64 * 2**20
 _LOGGER = logging.getLogger(__name__)
 
 
 class Gate:
-    """An ASGI application before another one; it passes on requests that are whole and within the limits.
+    """An ASGI application before another one. It refuses requests by their headers, and bodies as they arrive.
 
     :param hosts: what the header ``Host`` may name, without the port; None lets any pass. A page of another site that
         points its own name at this machine (DNS rebinding) is found out by it. Such pages cannot send JSON either
@@ -46,7 +48,7 @@ class Gate:
 
     def __init__(
         self,
-        application: Application,
+        application: ASGIApp,
         limits: Limits,
         *,
         hosts: Collection[str] | None = None,
@@ -56,172 +58,106 @@ class Gate:
         self._limits = limits
         self._hosts = hosts
         self._api_key = api_key
-        self._held_bytes = 0
         self._working = 0
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return
-        response = _Response(send)
-        body = bytearray()
-        whole = False
+        send = _with_headers(send)
+        # What costs little is answered under any load.
+        costly = scope["method"] == "POST"
         try:
-            headers = {name.decode("latin-1"): value for name, value in scope["headers"]}
-            self._check_host(headers)
-            self._check_key(scope["path"], headers)
-            self._check_type(scope["method"], headers)
-            await self._read(headers, receive, body)
-            whole = True
-            await self._answer(scope, receive, response, bytes(body))
-        except _GoneError:
-            pass
+            self._check(scope, Headers(scope=scope))
+            if costly and self._working >= self._limits.max_concurrent:
+                raise RefusedError(503, "too many requests at once: try again later")
         except RefusedError as refusal:
-            if not response.started:
-                expecting = b"expect" in dict(scope["headers"])
-                await response.refuse(refusal, None if whole or expecting or refusal.status == 408 else receive)
+            await fault_response(refusal)(scope, receive, send)
+            return
+        self._working += costly
+        try:
+            await self._application(scope, self._bounded(scope, receive), send)
         except Exception as error:
             # The application has answered with 500 already.
             _LOGGER.error("%s %s: %s: %s", scope["method"], scope["path"], type(error).__name__, error)
-            if not response.started:
-                await response.refuse(RefusedError(500, "a fault of this program: its log says more"), None)
-        finally:
-            self._held_bytes -= len(body)
-
-    def _check_host(self, headers: MutableMapping[str, bytes]) -> None:
-        if self._hosts is None:
-            return
-        host = headers.get("host", b"").decode("latin-1").lower()
-        if _without_port(host) not in self._hosts:
-            raise RefusedError(421, f"this service is not {host[:60]!r}: ask for it by {sorted(self._hosts)[-1]}")
-
-    def _check_key(self, path: str, headers: MutableMapping[str, bytes]) -> None:
-        if self._api_key is None or path in OPEN_PATHS:
-            return
-        if not hmac.compare_digest(headers.get(API_KEY_HEADER, b""), self._api_key.encode()):
-            raise RefusedError(401, "give the service's API key in the header X-API-Key")
-
-    def _check_type(self, method: str, headers: MutableMapping[str, bytes]) -> None:
-        kind = headers.get("content-type", b"").split(b";")[0].strip().lower()
-        if method == "POST" and kind != b"application/json":
-            raise RefusedError(415, "send JSON, with the header Content-Type: application/json")
-
-    async def _read(self, headers: MutableMapping[str, bytes], receive: Receive, body: bytearray) -> None:
-        # Compared as text: a number of a thousand digits is over the limit too. h11 lets only digits pass.
-        announced = headers.get("content-length", b"0").lstrip(b"0")
-        limit = str(self._limits.body_bytes).encode()
-        if (len(announced), announced) > (len(limit), limit):
-            raise self._too_large()
-        try:
-            async with asyncio.timeout(self._limits.body_s):
-                more = True
-                while more:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise _GoneError
-                    chunk = message.get("body", b"")
-                    self._held_bytes += len(chunk)
-                    body += chunk
-                    if len(body) > self._limits.body_bytes:
-                        raise self._too_large()
-                    if self._held_bytes > self._limits.concurrent * self._limits.body_bytes:
-                        raise RefusedError(503, "too many large requests at once: try again later")
-                    more = message.get("more_body", False)
-        except TimeoutError:
-            raise RefusedError(408, f"the request took more than {self._limits.body_s:g} s to arrive") from None
-
-    def _too_large(self) -> RefusedError:
-        return RefusedError(413, f"the request is larger than {self._limits.body_bytes} bytes: send fewer candidates")
-
-    async def _answer(self, scope: Message, receive: Receive, response: _Response, body: bytes) -> None:
-        # What costs little is answered under any load.
-        costly = scope["method"] == "POST"
-        if costly and self._working >= self._limits.concurrent:
-            raise RefusedError(503, "too many requests at once: try again later")
-        self._working += costly
-        gone = asyncio.ensure_future(_disconnected(receive))
-        work = asyncio.ensure_future(self._application(scope, _replayed(body, gone), response.send))
-        try:
-            await asyncio.wait({work, gone}, timeout=self._limits.answer_s, return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                await work
-            elif not gone.done():
-                raise RefusedError(504, f"no answer within {self._limits.answer_s:g} s: send fewer candidates")
         finally:
             self._working -= costly
-            for task in (work, gone):
-                task.cancel()
-            await asyncio.gather(work, gone, return_exceptions=True)
 
+    def _check(self, scope: Scope, headers: Headers) -> None:
+        host = headers.get("host", "")
+        if self._hosts is not None and re.sub(r":\d+$", "", host).lower() not in self._hosts:
+            raise RefusedError(421, f"this service is not {host[:60]!r}: ask for it by {max(self._hosts)}")
+        if self._api_key is not None and scope["path"] not in OPEN_PATHS:
+            given = headers.get("x-api-key", "")
+            if not hmac.compare_digest(given.encode(), self._api_key.encode()):
+                raise RefusedError(401, "give the service's API key in the header X-API-Key")
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if scope["method"] == "POST" and kind != "application/json":
+            raise RefusedError(415, "send JSON, with the header Content-Type: application/json")
 
-class _GoneError(Exception):
-    """The client has closed the connection."""
+    def _bounded(self, scope: Scope, receive: Receive) -> Receive:
+        """Return what receives a request's body, and refuses one that is too large or takes too long."""
+        limits = self._limits
+        until = asyncio.get_running_loop().time() + limits.body_timeout_s
+        announced = int(Headers(scope=scope).get("content-length", "0"))
+        arrived = 0
+        whole = False
 
-
-class _Response:
-    """What goes to the client, with the headers that every response has."""
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self.started = False
-
-    async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.started = True
-            own = {bytes(name).lower() for name, _ in message["headers"]}
-            added = [(name.encode(), value.encode()) for name, value in _HEADERS.items() if name.encode() not in own]
-            message = {**message, "headers": [*message["headers"], *added]}
-        await self._send(message)
-
-    async def refuse(self, refusal: RefusedError, unread: Receive | None) -> None:
-        """Send a refusal and close the connection.
-
-        :param unread: where the rest of the request's body comes from; closing a connection with data that nobody has
-            read resets it, and the client never sees why
-        """
-        body = json.dumps({"error": refusal.fault}).encode()
-        headers = {
-            "content-type": "application/json",
-            "content-length": str(len(body)),
-            "connection": "close",
-            **refusal.headers(),
-        }
-        pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-        await self.send({"type": "http.response.start", "status": refusal.status, "headers": pairs})
-        await self.send({"type": "http.response.body", "body": body, "more_body": True})
-        if unread is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_DRAIN_S):
-                    await _drain(unread)
-        await self.send({"type": "http.response.body", "body": b""})
-
-
-async def _drain(receive: Receive) -> None:
-    drained = 0
-    while drained < _DRAIN_BYTES:
-        message = await receive()
-        drained += len(message.get("body", b""))
-        if not message.get("more_body", False):
-            return
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-def _replayed(body: bytes, gone: asyncio.Future[None]) -> Receive:
-    messages = iter([{"type": "http.request", "body": body, "more_body": False}])
-
-    async def receive() -> Message:
-        for message in messages:
+        async def bounded() -> Message:
+            nonlocal arrived, whole
+            if whole:
+                # What comes now is that the client hangs up.
+                return await receive()
+            message: Message = {}
+            if announced <= limits.max_body_bytes:
+                try:
+                    async with asyncio.timeout_at(until):
+                        message = await receive()
+                except TimeoutError:
+                    fault = f"the request took more than {limits.body_timeout_s:g} s to arrive"
+                    raise RefusedError(408, fault) from None
+            arrived += len(message.get("body", b""))
+            if max(announced, arrived) > limits.max_body_bytes:
+                fault = f"the request is larger than {limits.max_body_bytes} bytes: send fewer candidates"
+                raise RefusedError(413, fault)
+            whole = not message.get("more_body", False)
             return message
-        await asyncio.shield(gone)
-        return {"type": "http.disconnect"}
 
-    return receive
+        return bounded
 
 
-def _without_port(host: str) -> str:
-    name, colon, port = host.rpartition(":")
-    return name if colon and port.isdigit() else host
+async def in_time(request: Request, limits: Limits, work: Awaitable[T]) -> T:
+    """Return the result of the work; cancel it when its time is over, or when the client hangs up.
+
+    :param request: read to the end of its body
+    :raises RefusedError: there is no result
+    """
+    answer = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(request.receive())
+    try:
+        await asyncio.wait({answer, gone}, timeout=limits.timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        if answer.done():
+            return answer.result()
+        raise RefusedError(504, f"no answer within {limits.timeout_s:g} s: send fewer candidates")
+    finally:
+        answer.cancel()
+        gone.cancel()
+        await asyncio.gather(answer, gone, return_exceptions=True)
+
+
+def fault_response(error: HTTPException) -> JSONResponse:
+    """Return what a client gets that is refused."""
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+def _with_headers(send: Send) -> Send:
+    """Return what sends the headers that every response has, besides its own."""
+
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in _HEADERS.items():
+                headers.setdefault(name, value)
+        await send(message)
+
+    return send_with_headers

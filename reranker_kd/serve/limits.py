@@ -2,46 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pydantic import BaseModel, ConfigDict, Field
 
 CANDIDATES_CEILING = 10_000
 """Candidates of a request that no configuration may exceed: requests are checked up to there before all else."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds of a request, and of all requests together.
+class Limits(BaseModel):
+    """Bounds of a request, and of all requests together. The descriptions are those of the command line's options."""
 
-    :param candidates: documents of a request, hits and depth included; at most :data:`CANDIDATES_CEILING`
-    :param body_bytes: bytes of a request's body
-    :param text_chars: characters of a candidate's text
-    :param query_chars: characters of a query
-    :param concurrent: requests that are worked on or wait for a model; more are told to come again
-    :param answer_s: seconds until an answer must be ready
-    :param body_s: seconds until a request must have arrived, headers and body each
-    """
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    candidates: int = 1000
-    body_bytes: int = 8 * 2**20
-    text_chars: int = 20_000
-    query_chars: int = 1000
-    concurrent: int = 64
-    answer_s: float = 60.0
-    body_s: float = 10.0
-
-
-class RefusedError(Exception):
-    """A request that is not answered as it stands.
-
-    :param status: the HTTP status, 4xx or 503 or 504
-    :param fault: one line: what is wrong and what to do about it
-    """
-
-    def __init__(self, status: int, fault: str) -> None:
-        self.status = status
-        self.fault = fault
-        super().__init__(status, fault)
-
-    def headers(self) -> dict[str, str]:
-        """Return the headers that go with the status."""
-        return {"Retry-After": "1"} if self.status == 503 else {}
+    max_candidates: int = Field(
+        default=1000, ge=1, le=CANDIDATES_CEILING, description="Documents of a request; also hits and depth."
+    )
+    max_body_bytes: int = Field(default=8 * 2**20, ge=1, description="Bytes of a request.")
+    max_text_chars: int = Field(default=20_000, ge=1, description="Characters of a text that a client sends.")
+    max_query_chars: int = Field(default=1000, ge=1, description="Characters of a query.")
+    max_concurrent: int = Field(default=64, ge=1, description="Requests at once, arriving ones included; more get 503.")
+    timeout_s: float = Field(default=60.0, gt=0, description="Seconds until an answer must be ready.")
+    body_timeout_s: float = Field(default=10.0, gt=0, description="Seconds until a request must have arrived.")

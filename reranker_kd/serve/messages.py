@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
 
 from reranker_kd.serve.limits import CANDIDATES_CEILING
 
@@ -94,6 +95,7 @@ class ModelsAnswer(BaseModel):
     models: list[dict[str, Any]] = Field(description="Each with its name and what identifies it.")
     documents: int | None = Field(description="Documents in the index; null without an index.")
     limits: dict[str, int | float]
+    examples: list[str] = Field(description="Queries to begin with.")
 
 
 class Health(BaseModel):
@@ -107,3 +109,16 @@ class Fault(BaseModel):
     """Why a request was not answered."""
 
     error: str
+
+
+class RefusedError(HTTPException):
+    """A request that is not answered as it stands.
+
+    :param status: the HTTP status, 4xx or 503 or 504
+    :param fault: one line: what is wrong and what to do about it
+    """
+
+    def __init__(self, status: int, fault: str) -> None:
+        # After a 408 the rest of the request is of no use.
+        headers = {503: {"Retry-After": "1"}, 408: {"Connection": "close"}}
+        super().__init__(status, fault, headers.get(status))

@@ -11,11 +11,14 @@ from typing import Any
 
 import h11
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from reranker_kd.errors import OutputError
-from reranker_kd.serve.gate import Application
 from reranker_kd.serve.limits import Limits
+
+_REST_BYTES = 64 * 2**20
+"""Bytes of a refused request that are still read."""
 
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "[::1]", "localhost"})
 
@@ -50,11 +53,11 @@ def address_of(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def make_server(application: Application, limits: Limits) -> uvicorn.Server:
+def make_server(application: ASGIApp, limits: Limits) -> uvicorn.Server:
     """Return a server whose ``run(sockets=[...])`` serves until SIGTERM or SIGINT."""
 
     class Protocol(_PunctualProtocol):
-        headers_s = limits.body_s
+        patience_s = limits.body_timeout_s
 
     # uvicorn calls the protocol with keywords of its own making, so what it is to know stands on the class.
     return uvicorn.Server(
@@ -68,7 +71,7 @@ def make_server(application: Application, limits: Limits) -> uvicorn.Server:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_graceful_shutdown=math.ceil(limits.body_s + limits.answer_s + 1),
+            timeout_graceful_shutdown=math.ceil(limits.body_timeout_s + limits.timeout_s + 1),
         )
     )
 
@@ -82,10 +85,15 @@ def run_until_stopped(server: uvicorn.Server, listening: socket.socket) -> None:
 
 
 class _PunctualProtocol(H11Protocol):
-    """HTTP/1.1 that hangs up on who does not finish a request's headers in time; uvicorn waits for them forever."""
+    """HTTP/1.1 that hangs up on a client that takes too long; uvicorn waits forever.
 
-    headers_s: float
+    That is the time for a request's headers, and for the rest of a body whose request is refused already. Some of that
+    rest is read and thrown away: a connection that is closed before is reset, and the client never sees why.
+    """
+
+    patience_s: float
     _deadline: asyncio.TimerHandle | None = None
+    _thrown_away = 0
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -94,6 +102,9 @@ class _PunctualProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         self._watch()
+        self._thrown_away = self._thrown_away + len(data) if self.conn.our_state is h11.DONE else 0
+        if self._thrown_away > _REST_BYTES:
+            self.transport.close()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -105,9 +116,9 @@ class _PunctualProtocol(H11Protocol):
             self._deadline.cancel()
 
     def _watch(self) -> None:
-        awaited = self.conn.their_state is h11.IDLE
+        awaited = self.conn.our_state in (h11.IDLE, h11.DONE)
         if awaited and self._deadline is None:
-            self._deadline = self.loop.call_later(self.headers_s, self.transport.close)
+            self._deadline = self.loop.call_later(self.patience_s, self.transport.close)
         elif not awaited and self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from reranker_kd.errors import CandidateError
 from reranker_kd.rerank.base import Reranker
+from reranker_kd.retrieve.lucene import LuceneIndex
 from reranker_kd.serve.batching import Reranked, RerankingThread
-from reranker_kd.serve.documents import IndexedDocuments
-from reranker_kd.serve.limits import Limits, RefusedError
+from reranker_kd.serve.limits import Limits
 from reranker_kd.serve.messages import (
     Document,
     Hit,
     ModelsAnswer,
     Ranked,
+    RefusedError,
     RerankAnswer,
     RerankRequest,
     SearchAnswer,
     SearchRequest,
 )
 from reranker_kd.types import Candidate
+
+T = TypeVar("T")
 
 _DEFAULT_HITS = 10
 _DEFAULT_DEPTH = 100
@@ -32,30 +36,41 @@ class Service:
     """Answers requests over an index and several rerankers. Call :meth:`close` at the end.
 
     :param rerankers: by the names that clients use; each is used by a thread of its own from now on
-    :param documents: the index; None where clients bring all texts
+    :param index: used by a thread of its own too: a search sets its parameters on the index. None where clients bring
+        all texts
+    :param examples: queries that the page offers
     """
 
     def __init__(
-        self, rerankers: Mapping[str, Reranker], documents: IndexedDocuments | None, limits: Limits | None = None
+        self,
+        rerankers: Mapping[str, Reranker],
+        index: LuceneIndex | None,
+        limits: Limits | None = None,
+        examples: Sequence[str] = (),
     ) -> None:
         self.limits = limits or Limits()
-        self._documents = documents
+        self._examples = list(examples)
+        self._index = index
+        self._lucene = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lucene")
         self._descriptions = [{**reranker.describe(), "name": name} for name, reranker in rerankers.items()]
         self._threads = {
-            name: RerankingThread(name, reranker, self.limits.concurrent) for name, reranker in rerankers.items()
+            name: RerankingThread(name, reranker, self.limits.max_concurrent) for name, reranker in rerankers.items()
         }
 
     def close(self) -> None:
         """Finish what waits, and end all threads."""
         for thread in self._threads.values():
             thread.close()
-        if self._documents:
-            self._documents.close()
+        self._lucene.shutdown()
 
     def models(self) -> ModelsAnswer:
         """Return what there is to ask for."""
-        count = self._documents.count if self._documents else None
-        return ModelsAnswer(models=self._descriptions, documents=count, limits=asdict(self.limits))
+        return ModelsAnswer(
+            models=self._descriptions,
+            documents=self._index.document_count if self._index else None,
+            limits=self.limits.model_dump(),
+            examples=self._examples,
+        )
 
     async def rerank(self, request: RerankRequest) -> RerankAnswer:
         """Rerank the candidates of a request.
@@ -64,7 +79,7 @@ class Service:
         """
         thread = self._thread(request.model)
         self._check_query(request.query)
-        self._check_count("candidates", len(request.candidates))
+        _check_most("candidates", len(request.candidates), self.limits.max_candidates)
         start = time.perf_counter()
         candidates = await self._candidates(request.candidates)
         texts_ms = _milliseconds_since(start)
@@ -80,7 +95,7 @@ class Service:
 
         :raises RefusedError: the request cannot be answered as it stands
         """
-        if self._documents is None:
+        if self._index is None:
             raise RefusedError(422, "this service has no index to search: send candidates to /rerank")
         thread = None if request.model is None else self._thread(request.model)
         self._check_query(request.query)
@@ -88,10 +103,10 @@ class Service:
         depth = self._count("depth", request.depth, _DEFAULT_DEPTH)
         start = time.perf_counter()
         wanted = hits if thread is None else max(hits, depth)
-        found = await self._documents.search(request.query, wanted)
+        found = await self._in_index(lambda index: index.search({"": request.query}, hits=wanted)[""])
         retrieving_ms = _milliseconds_since(start)
         start = time.perf_counter()
-        texts = await self._documents.texts(list(found))
+        texts = await self._in_index(lambda index: index.texts(found))
         texts_ms = _milliseconds_since(start)
         milliseconds = {"retrieving": retrieving_ms, "texts": texts_ms}
         ranking: Sequence[Candidate] = [Candidate(docid, score, texts.get(docid, "")) for docid, score in found.items()]
@@ -105,6 +120,10 @@ class Service:
         ]
         return SearchAnswer(model=request.model, ranking=shown, milliseconds=milliseconds)
 
+    async def _in_index(self, act: Callable[[LuceneIndex], T]) -> T:
+        assert self._index is not None
+        return await asyncio.get_running_loop().run_in_executor(self._lucene, act, self._index)
+
     def _thread(self, model: str) -> RerankingThread:
         if model not in self._threads:
             raise RefusedError(404, f"no model {_shown(model)} here: take one of {', '.join(self._threads)}")
@@ -113,17 +132,12 @@ class Service:
     def _check_query(self, query: str) -> None:
         if not query.strip():
             raise RefusedError(422, "query: is empty")
-        if len(query) > self.limits.query_chars:
-            raise RefusedError(422, f"query: {len(query)} characters, where {self.limits.query_chars} are the limit")
-
-    def _check_count(self, name: str, count: int) -> None:
-        if count > self.limits.candidates:
-            raise RefusedError(422, f"{name}: {count}, where {self.limits.candidates} are the limit")
+        _check_most("query", len(query), self.limits.max_query_chars, " characters")
 
     def _count(self, name: str, asked: int | None, default: int) -> int:
         if asked is None:
-            return min(default, self.limits.candidates)
-        self._check_count(name, asked)
+            return min(default, self.limits.max_candidates)
+        _check_most(name, asked, self.limits.max_candidates)
         return asked
 
     async def _candidates(self, given: Sequence[Document | str]) -> list[Candidate]:
@@ -134,10 +148,7 @@ class Service:
                 raise RefusedError(422, f"candidates.{place}: document {_shown(docid)} stands twice")
             if text is not None and not text.strip():
                 raise RefusedError(422, f"candidates.{place}: document {_shown(docid)} is empty")
-            if text is not None and len(text) > self.limits.text_chars:
-                raise RefusedError(
-                    422, f"candidates.{place}: {len(text)} characters, where {self.limits.text_chars} are the limit"
-                )
+            _check_most(f"candidates.{place}", len(text or ""), self.limits.max_text_chars, " characters")
             texts[docid] = text
         stored = await self._stored_texts([docid for docid, text in texts.items() if text is None])
         return [
@@ -148,9 +159,9 @@ class Service:
     async def _stored_texts(self, docids: Collection[str]) -> Mapping[str, str]:
         if not docids:
             return {}
-        if self._documents is None:
+        if self._index is None:
             raise RefusedError(422, f"document {_shown(next(iter(docids)))}: comes without text, and there is no index")
-        found = await self._documents.texts(docids)
+        found = await self._in_index(lambda index: index.texts(docids))
         for docid in docids:
             if docid not in found:
                 raise RefusedError(422, f"document {_shown(docid)} is not in the index")
@@ -164,6 +175,11 @@ async def _reranked(
         return await asyncio.wrap_future(thread.submit(query, candidates, depth))
     except CandidateError as error:
         raise RefusedError(422, error.fault) from error
+
+
+def _check_most(name: str, count: int, limit: int, unit: str = "") -> None:
+    if count > limit:
+        raise RefusedError(422, f"{name}: {count}{unit}, where {limit} are the limit")
 
 
 def _milliseconds_since(start: float) -> float:

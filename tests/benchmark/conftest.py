@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,26 @@ class Failing(Overlap):
         raise ValueError("no good\\nat all")
 """
 
+PEERS = """
+from pathlib import Path
+
+
+def load(model, max_length, device=None):
+    place = float(Path(model, "place").read_text()) if Path(model, "place").exists() else 0.0
+    return (lambda queries: [[place + len(text) for text in texts] for _, texts in queries]), {"precision": "exact"}
+
+
+def prepare(model, folder, max_length):
+    (folder / "place").write_text(str(len(list(Path(model).glob("*.safetensors")))))
+
+
+def needing(model, max_length, device=None):
+    import package_that_nobody_has
+
+
+PEERS = {"lengths": load, "prepared": (load, prepare), "needing": needing}
+"""
+
 ENTRY_POINTS = """[reranker_kd.rerankers]
 overlap = word_overlap:Overlap
 overlap-again = word_overlap:Overlap
@@ -52,14 +73,15 @@ TEXTS = {"d1": "heat flow over a plate", "d2": "a dog by the river", "d3": "shoc
 
 @pytest.fixture
 def workplace(tmp_path, monkeypatch) -> Path:
-    """The working directory: candidates, topics, collection and qrels, and the package installed beside it."""
+    """The working directory: candidates, topics, collection and qrels, peers, and the package installed beside it."""
     information = tmp_path / "site" / "word_overlap-1.0.dist-info"
     information.mkdir(parents=True)
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: word-overlap\nVersion: 1.0\n")
     (information / "entry_points.txt").write_text(ENTRY_POINTS)
     (tmp_path / "site" / "word_overlap.py").write_text(MODULE)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"), prepend=os.pathsep)
     monkeypatch.chdir(tmp_path)
+    Path("peers.py").write_text(PEERS)
     Path("run.txt").write_text(
         "".join(f"{qid} Q0 {docid} {rank} {9 - rank} bm25\n" for qid in "12" for rank, docid in enumerate(TEXTS, 1))
     )

@@ -10,6 +10,7 @@ import pytest
 
 from reranker_kd.cli import main
 
+PEERS = Path(__file__).parents[2] / "runs" / "benchmarks" / "peers.py"
 INPUTS = "--candidates run.txt --topics topics.tsv --collection docs.jsonl"
 
 
@@ -21,11 +22,10 @@ def _run(command: str, status: int = 0) -> None:
 
 @pytest.mark.slow
 def test_systems_take_turns_and_live_through_the_rounds(workplace, capsys):
-    _run(f"--model overlap --model overlap-again {INPUTS} --qrels qrels.txt --repeats 3 --format json")
-    captured = capsys.readouterr()
-    said = [line.split(":")[0] for line in captured.err.splitlines()]
-    assert said == ["overlap", "overlap-again"] * (1 + 3 + 1 + 3)
-    document = json.loads(captured.out)
+    _run(f"--model overlap --model overlap-again {INPUTS} --qrels qrels.txt --repeats 3 --output speed.json")
+    events = [line.split(":")[0] for line in capsys.readouterr().err.splitlines()]
+    assert events == ["overlap", "overlap-again"] * (1 + 3 + 1 + 3)
+    document = json.loads(Path("speed.json").read_text())
     assert (document["queries"], document["pairs"], document["baseline"]) == (2, 6, "overlap")
     assert document["settings"]["max_length"] == 256
     assert {"float32"} <= set(document["machine"]["matrix_product_flops"]) <= {"float32", "bfloat16"}
@@ -69,14 +69,18 @@ def test_a_cross_encoder_beside_a_peer_with_the_same_scores(workplace, cross_enc
     pytest.importorskip("sentence_transformers")
     Path("tiny").symlink_to(cross_encoder_folder)
     _run(
-        f"--model tiny --backend :float32 --peer sentence-transformers {INPUTS} --qrels qrels.txt --repeats 1 "
-        "--queries 1 --depth 2 --max-length 32 --baseline sentence-transformers --device cpu --output speed.json"
+        f"--model tiny --backend torch:float32 --peer {PEERS}:sentence-transformers {INPUTS} --qrels qrels.txt "
+        "--repeats 1 --queries 1 --depth 2 --max-length 32 --baseline sentence-transformers --device cpu "
+        "--output speed.json"
     )
     heading, machine, _, columns, *rows = capsys.readouterr().out.splitlines()
     assert heading == ("2 pairs of 1 queries, at most 32 tokens; 1 rounds; ratios to tiny/sentence-transformers")
     assert re.search(r", \d+ cores, cpu; ceiling \d+\.\d\d TFLOP/s \((float32|bfloat16)\)$", machine)
     assert columns.split()[:2] == ["system", "precision"] and columns.split()[-1] == "nDCG@10"
-    assert [row.split()[:2] for row in rows] == [["tiny/float32", "float32"], ["tiny/sentence-transformers", "float32"]]
+    assert [row.split()[:2] for row in rows] == [
+        ["tiny/torch:float32", "float32"],
+        ["tiny/sentence-transformers", "float32"],
+    ]
     document = json.loads(Path("speed.json").read_text())
     ours, theirs = document["models"]
     assert ours["score_gap"]["max"] < 1e-4
@@ -92,7 +96,7 @@ def test_a_cross_encoder_beside_a_peer_with_the_same_scores(workplace, cross_enc
     ("command", "expected"),
     [
         (f"--model overlap {INPUTS} --baseline other", "baseline 'other' stands for no system: name one of overlap"),
-        (f"--model overlap {INPUTS} --peer nobody", "unknown peer 'nobody'"),
+        (f"--model overlap {INPUTS} --peer {PEERS}:flashrank", "peers run cross-encoders that save_pretrained wrote"),
         ("--model overlap --candidates gone.txt --topics topics.tsv --collection docs.jsonl", "gone.txt: "),
         ("--model overlap --candidates run.txt --topics other.tsv --collection docs.jsonl", r"run.txt:4: query '2'"),
         ("--model overlap --candidates run.txt --topics topics.tsv --collection few.jsonl", r"run.txt:2: .*'d2'"),

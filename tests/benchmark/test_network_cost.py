@@ -8,7 +8,7 @@ from make_tiny_twins import make_tiny_twin
 
 from reranker_kd.benchmark.network_cost import folder_bytes, network_cost
 from reranker_kd.errors import ModelError
-from reranker_kd.models.bert_bilstm import BertBiLSTM, BertBiLSTMConfig, save_bert_bilstm
+from reranker_kd.models.bert_bilstm import KIND, BertBiLSTM, BertBiLSTMShape
 
 PAIRS = [("heat flow", "heat of a plate"), ("heat flow", "water and the river " * 20), ("dog", "heat of a plate")]
 MAX_LENGTH = 32
@@ -46,9 +46,9 @@ def test_a_twin_encodes_each_distinct_text_once(tmp_path):
 
 
 def test_a_bert_bilstm_counts_its_lstms(tmp_path):
-    config = BertBiLSTMConfig(len(bert_tokenizer()), embedding_size=16, hidden_size=24, attention_size=8)
-    network = BertBiLSTM(config)
-    save_bert_bilstm(network, bert_tokenizer(), tmp_path / "bilstm")
+    shape = BertBiLSTMShape(vocabulary_size=len(bert_tokenizer()), embedding_size=16, hidden_size=24, attention_size=8)
+    network = BertBiLSTM(shape)
+    KIND.save(network, bert_tokenizer(), tmp_path / "bilstm")
     cost = network_cost(tmp_path / "bilstm", PAIRS, MAX_LENGTH)
     lstms = 2 * 2 * 4 * 24 * (16 + 24)
     # W1 and w2 of the attention, and the weighted sum.

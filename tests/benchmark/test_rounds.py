@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from reranker_kd.benchmark.rounds import Workload, run_rounds
 from reranker_kd.benchmark.systems import System
@@ -14,6 +17,15 @@ WORKLOAD = Workload(
     docids=(("d1", "d2"), ("d2",)),
     texts=(("heat flow over a plate", "a dog by the river"), ("a dog by the river",)),
 )
+
+
+@pytest.fixture
+def bare_python(tmp_path) -> str:
+    """A Python without packages."""
+    path = tmp_path / "bare"
+    path.write_text(f'#!/bin/sh\nunset PYTHONPATH\nexec {sys.executable} -S "$@"\n')
+    path.chmod(0o755)
+    return str(path)
 
 
 def _failure(system: System) -> str | None:
@@ -30,25 +42,41 @@ def test_scores_come_by_query_and_measurements_by_round(workplace):
     assert [len(queries) for queries in outcome.queries] == [2, 2]
 
 
-def test_a_peer_that_is_missing_says_how_to_install_it(cross_encoder_folder, tmp_path, monkeypatch):
-    # A Python without packages of its own.
-    bare = tmp_path / "bare"
-    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
-    bare.chmod(0o755)
-    assert _failure(System(str(cross_encoder_folder), peer="rerankers", python=str(bare))) == (
-        f"ModuleNotFoundError: No module named 'rerankers': {bare} -m pip install 'rerankers[transformers]', or name a "
-        "Python that has it by --peer-python rerankers=PATH"
+def _peer(folder: Path, name: str, python: str = sys.executable) -> System:
+    return System(str(folder), peer=name, file="peers.py", python=python)
+
+
+def test_a_peer_is_a_function_in_a_file(workplace, cross_encoder_folder, bare_python):
+    system = _peer(cross_encoder_folder, "lengths", bare_python)
+    outcome = run_rounds([system], WORKLOAD, {"max_length": 32}, repeats=1, on_event=lambda _: None).outcomes[system]
+    assert (outcome.error, outcome.description) == (None, {"precision": "exact"})
+    assert outcome.scores == [[22, 18], [18]]
+    assert outcome.software["python"] == sys.version.split()[0] and "torch" not in outcome.software
+    assert outcome.folder_bytes > 1000
+
+
+def test_a_peer_may_convert_the_model_first(workplace, cross_encoder_folder):
+    system = _peer(cross_encoder_folder, "prepared")
+    outcome = run_rounds([system], WORKLOAD, {"max_length": 32}, repeats=1, on_event=lambda _: None).outcomes[system]
+    assert outcome.scores == [[23, 19], [19]]
+    assert outcome.folder_bytes == 1
+
+
+def test_peers_that_cannot_run(workplace, cross_encoder_folder):
+    assert _failure(_peer(cross_encoder_folder, "needing")) == (
+        "ModuleNotFoundError: No module named 'package_that_nobody_has': name a Python that has it by --peer-python, "
+        f"in place of {sys.executable}"
+    )
+    assert _failure(_peer(cross_encoder_folder, "nobody")) == (
+        "its process ended with status 1: peers.py: no peer 'nobody'; it has lengths, prepared, needing"
+    )
+    assert _failure(_peer(cross_encoder_folder, "lengths", "no/python")) == (
+        "no/python: cannot be run: No such file or directory"
     )
 
 
-def test_a_python_that_is_none(cross_encoder_folder):
-    system = System(str(cross_encoder_folder), peer="rerankers", python="no/python")
-    assert _failure(system) == "no/python: cannot be run: No such file or directory"
-
-
-def test_the_peers_script_imports_nothing_of_ours(workplace):
-    """It is run by Pythons that have no reranker_kd."""
-    from reranker_kd.benchmark import peers
-
-    source = Path(peers.__file__).read_text(encoding="utf-8")
-    assert "import reranker_kd" not in source and "from reranker_kd" not in source
+def test_the_peers_of_our_benchmarks_are_found_without_their_libraries(bare_python):
+    folder = Path(__file__).parents[2] / "runs" / "benchmarks"
+    program = f"import runpy; print(*runpy.run_path({str(folder / 'peers.py')!r})['PEERS'])"
+    names = subprocess.run([bare_python, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert {"sentence-transformers", "flashrank", "rerankers"} < set(names)

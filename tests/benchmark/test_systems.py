@@ -14,12 +14,13 @@ from reranker_kd.export.exporting import ExportSettings, export_model
 
 def test_every_model_on_every_backend_then_cross_encoders_in_every_peer(cross_encoder_folder, tmp_path):
     twin = make_tiny_twin(tmp_path / "twin")
+    file = tmp_path / "peers.py"
+    file.touch()
     systems = systems_of(
         [str(cross_encoder_folder), str(twin)],
-        backends=["torch", "openvino:int8"],
-        precision="bfloat16",
-        peer_names=["flashrank", "rerankers"],
-        pythons={"": "/any/python", "rerankers": "/its/python"},
+        backends=["torch:bfloat16", "openvino:int8"],
+        peers=[f"{file}:flashrank", f"{file}:rerankers"],
+        python="/their/python",
     )
     name = cross_encoder_folder.name
     assert [system.name for system in systems] == [
@@ -30,7 +31,8 @@ def test_every_model_on_every_backend_then_cross_encoders_in_every_peer(cross_en
         f"{name}/flashrank",
         f"{name}/rerankers",
     ]
-    assert [system.command[0] for system in systems[-3:]] == [sys.executable, "/any/python", "/its/python"]
+    assert [system.command[0] for system in systems[-3:]] == [sys.executable, "/their/python", "/their/python"]
+    assert systems[-1].command[-2:] == [str(file), "rerankers"]
 
 
 @pytest.mark.slow
@@ -72,8 +74,12 @@ def test_two_systems_of_one_name():
         systems_of(["one/model", "two/model"])
 
 
-def test_peers_that_are_unknown_or_have_nothing_to_run(tmp_path):
-    with pytest.raises(InputError, match="unknown peer 'lucene'; known: sentence-transformers, "):
-        systems_of(["a"], peer_names=["lucene"])
+@pytest.mark.parametrize("peer", ["flashrank", "nowhere.py:flashrank"])
+def test_peers_without_a_file(cross_encoder_folder, peer):
+    with pytest.raises(InputError, match=r"(flashrank|nowhere\.py): no such file: give a peer as FILE:NAME"):
+        systems_of([str(cross_encoder_folder)], peers=[peer])
+
+
+def test_peers_that_have_nothing_to_run(tmp_path):
     with pytest.raises(InputError, match="there is none among the models"):
-        systems_of([str(make_tiny_twin(tmp_path / "twin"))], peer_names=["flashrank"])
+        systems_of([str(make_tiny_twin(tmp_path / "twin"))], peers=["peers.py:flashrank"])

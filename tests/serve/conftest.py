@@ -18,7 +18,6 @@ from reranker_kd.rerank.base import Reranker
 from reranker_kd.retrieve.indexing import build_index
 from reranker_kd.retrieve.lucene import LuceneIndex
 from reranker_kd.serve.app import create_app
-from reranker_kd.serve.documents import IndexedDocuments
 from reranker_kd.serve.limits import Limits
 from reranker_kd.serve.server import address_of, listen, make_server
 from reranker_kd.serve.service import Service
@@ -32,7 +31,15 @@ TEXTS = {
     "hostile": "heat <script>document.title = 'read as markup'</script><img src=x onerror=alert(1)> & more",
 }
 
+EXAMPLES = ("shock wave", "heat & <b>flow</b>")
+
 Serving = Callable[..., AbstractContextManager[httpx.Client]]
+
+
+def _load(*folders: Path) -> dict[str, Reranker]:
+    """Rerankers under the names tiny and other, with the same scores on every processor."""
+    loaded = (load_reranker(folder, backend="torch", precision="float32") for folder in folders)
+    return dict(zip(("tiny", "other"), loaded, strict=True))
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +68,7 @@ def other_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def offline(cross_encoder_folder, other_folder) -> Mapping[str, Reranker]:
     """The rerankers by themselves, to hold answers against."""
-    return {"tiny": load_reranker(cross_encoder_folder), "other": load_reranker(other_folder)}
+    return _load(cross_encoder_folder, other_folder)
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +80,7 @@ def serving() -> Serving:
         rerankers: Mapping[str, Reranker], index: LuceneIndex | None = None, **options: Any
     ) -> Iterator[httpx.Client]:
         limits = options.pop("limits", None) or Limits()
-        service = Service(rerankers, None if index is None else IndexedDocuments(index), limits)
+        service = Service(rerankers, index, limits, options.pop("examples", ()))
         server = make_server(create_app(service, **options), limits)
         listening = listen("127.0.0.1", 0)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -91,8 +98,10 @@ def serving() -> Serving:
 @pytest.fixture(scope="session")
 def client(serving, served_index, cross_encoder_folder, other_folder) -> Iterator[httpx.Client]:
     """A client of a service over the index and two rerankers, with narrow limits on what a request holds."""
-    rerankers = {"tiny": load_reranker(cross_encoder_folder), "other": load_reranker(other_folder)}
-    limits = Limits(candidates=20, body_bytes=20_000, text_chars=500, query_chars=100, body_s=0.5)
+    limits = Limits(
+        max_candidates=20, max_body_bytes=20_000, max_text_chars=500, max_query_chars=100, body_timeout_s=0.5
+    )
     hosts = {"127.0.0.1", "localhost", "[::1]"}
-    with serving(rerankers, served_index, limits=limits, hosts=hosts) as connected:
+    rerankers = _load(cross_encoder_folder, other_folder)
+    with serving(rerankers, served_index, limits=limits, hosts=hosts, examples=EXAMPLES) as connected:
         yield connected

@@ -11,7 +11,7 @@ import pytest
 from reranker_kd.errors import CandidateError
 from reranker_kd.rerank.base import Pair, Reranker
 from reranker_kd.serve.batching import RerankingThread
-from reranker_kd.serve.limits import RefusedError
+from reranker_kd.serve.messages import RefusedError
 from reranker_kd.types import Candidate, FloatArray
 
 CANDIDATES = [Candidate("a", 0, "x"), Candidate("b", -1, "xxx"), Candidate("c", -2, "xx")]
@@ -81,8 +81,8 @@ def test_a_full_queue_refuses_and_takes_again(thread, lengths):
     answers = [thread.submit("q", CANDIDATES) for _ in range(4)]
     with pytest.raises(RefusedError, match="too many requests wait for lengths") as refused:
         thread.submit("q", CANDIDATES)
-    assert refused.value.status == 503
-    assert refused.value.headers() == {"Retry-After": "1"}
+    assert refused.value.status_code == 503
+    assert refused.value.headers == {"Retry-After": "1"}
     lengths.go.set()
     assert [_order(answer) for answer in answers] == [["b", "c", "a"]] * 4
     assert _order(thread.submit("q", CANDIDATES)) == ["b", "c", "a"]

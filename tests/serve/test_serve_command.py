@@ -20,15 +20,16 @@ import pytest
 
 from reranker_kd import load_reranker
 from reranker_kd.cli import main
-from reranker_kd.cli.serve import FASTEST
 from reranker_kd.types import Candidate
+
+REFERENCE = ("--backend", "torch", "--precision", "float32")
 
 
 @contextmanager
 def _started(*arguments: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str, list[str]]]:
     """Start the command; yield the process, its address, and the lines on stderr before the one that has it."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "reranker_kd", "serve", "--port", "0", "--quiet", *arguments],
+        [sys.executable, "-m", "reranker_kd", "serve", "--port", "0", "--quiet", *REFERENCE, *arguments],
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, **environment},
@@ -70,7 +71,7 @@ def _assert_a_stop_finishes_what_runs(process, address: str, folder: Path, stop:
     assert process.stderr.read() == ""
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{address}/health")
-    reranker = load_reranker(folder, network_defaults=FASTEST)
+    reranker = load_reranker(folder, backend="torch", precision="float32")
     expected = reranker.rerank("heat flow", [Candidate(docid, 0, text) for docid, text in texts.items()])
     scores = [ranked["score"] for ranked in json.loads(reply.partition(b"\r\n\r\n")[2])["ranking"]]
     assert scores == pytest.approx([candidate.score for candidate in expected.candidates], abs=1e-5)

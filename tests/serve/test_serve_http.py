@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reranker_kd import load_reranker
 from reranker_kd.rerank.base import Reranker
 from reranker_kd.types import Candidate
 
@@ -108,7 +109,8 @@ def test_models_health_and_schema(client):
     models = client.get("/models").json()
     assert [model["name"] for model in models["models"]] == ["tiny", "other"]
     assert models["documents"] == 6
-    assert models["limits"]["candidates"] == 20
+    assert models["limits"]["max_candidates"] == 20
+    assert models["examples"] == ["shock wave", "heat & <b>flow</b>"]
     assert client.get("/health").json()["status"] == "ok"
     schema = client.get("/openapi.json").json()
     assert set(schema["paths"]) == {"/rerank", "/search", "/models", "/health"}
@@ -220,9 +222,7 @@ def test_unknown_paths_and_methods(client):
 
 
 def test_without_an_index(serving, cross_encoder_folder, texts):
-    from reranker_kd import load_reranker
-
-    with serving({"tiny": load_reranker(cross_encoder_folder)}) as client:
+    with serving({"tiny": load_reranker(cross_encoder_folder, backend="torch")}) as client:
         _refused(client.post("/search", json={"query": QUERY}), 422, "this service has no index")
         request = {"query": QUERY, "candidates": ["d1"], "model": "tiny"}
         _refused(client.post("/rerank", json=request), 422, "document 'd1': comes without text, and there is no index")

@@ -22,9 +22,9 @@ class Page:
 
 
 @cache
-def comparison_page() -> Page:
+def search_page() -> Page:
     """Return the page on which a query shows BM25 beside each model."""
-    return _page(_resource("comparison.html"), _resource("comparison.js"))
+    return _page(_resource("search.html"), _resource("search.js"))
 
 
 def reference_page(schema: Mapping[str, Any]) -> Page:
@@ -89,4 +89,4 @@ def _source(inline: str) -> str:
 
 
 def _resource(name: str) -> str:
-    return (files("reranker_kd.serve") / "page" / name).read_text(encoding="utf-8")
+    return (files("reranker_kd.serve") / "assets" / name).read_text(encoding="utf-8")

@@ -80,15 +80,17 @@ const ms = (value) => `${value.toFixed(value < 10 ? 1 : 0)} ms`;
 
 async function introduce() {
   const served = await ask("/models");
-  const { models, documents, limits } = served;
+  const { models, documents, limits, examples } = served;
   const index = documents === null ? "no index" : `${documents.toLocaleString("en")} documents`;
   byId("about").textContent = `${index} · ${models.map((model) => model.name).join(", ")}`;
-  byId("query").maxLength = limits.query_chars;
+  byId("query").maxLength = limits.max_query_chars;
   for (const id of ["hits", "depth"]) {
-    byId(id).max = limits.candidates;
-    byId(id).value = Math.min(byId(id).value, limits.candidates);
+    byId(id).max = limits.max_candidates;
+    byId(id).value = Math.min(byId(id).value, limits.max_candidates);
   }
   if (documents === null) throw new Error("This service has no index: start it with --index or --collection.");
+  if (byId("examples").hidden) byId("examples").append(...examples.map(example));
+  byId("examples").hidden = !examples.length;
   return models;
 }
 
@@ -129,14 +131,55 @@ async function search() {
   }
 }
 
-function start() {
-  introduce().catch((fault) => say(fault.message, true));
+// What is asked stands in the address, so that the page can be reloaded, shared and gone back to.
+const fields = ["query", "hits", "depth"];
+
+function address() {
+  return `?${new URLSearchParams(fields.map((id) => [id, byId(id).value]))}`;
+}
+
+function submit() {
+  if (address() !== location.search) history.pushState(null, "", address());
+  search();
+}
+
+function example(query) {
+  const link = element("a", "", query);
+  link.href = `?${new URLSearchParams({ query })}`;
+  link.addEventListener("click", (event) => {
+    event.preventDefault();
+    byId("query").value = query;
+    submit();
+  });
+  return link;
+}
+
+async function start() {
+  try {
+    await introduce();
+    if (byId("ask").checkValidity()) search();
+  } catch (fault) {
+    say(fault.message, true);
+  }
+}
+
+function restore() {
+  const given = new URLSearchParams(location.search);
+  for (const id of fields) {
+    byId(id).value = given.get(id);
+    byId(id).value ||= byId(id).defaultValue;
+  }
+  latest++;
+  byId("columns").replaceChildren();
+  say("");
+  start();
 }
 
 byId("ask").addEventListener("submit", (event) => {
   event.preventDefault();
-  search();
+  submit();
 });
 byId("key").addEventListener("change", start);
+addEventListener("popstate", restore);
 for (const kind of ["mouseover", "focusin"]) byId("columns").addEventListener(kind, (event) => mark(event.target));
-start();
+restore();

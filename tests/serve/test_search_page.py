@@ -70,8 +70,8 @@ def test_markup_in_a_document_stays_text(page, texts):
 def test_by_keyboard_alone(page):
     _search(page, "heat flow")
     first = page.locator(".column").first.locator("li").first
-    # Three fields and the button come before the first document.
-    for _ in range(4):
+    # Three fields, the button and two examples come before the first document.
+    for _ in range(6):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.tagName") == "SUMMARY":
             break
@@ -103,13 +103,74 @@ def test_nothing_found(page):
     assert page.locator(".column").count() == 1
 
 
+def test_the_address_keeps_what_is_asked(page, browser):
+    page.get_by_label("Shown").fill("3")
+    page.get_by_label("Reranked").fill("2")
+    page.get_by_label("Query").fill("heat & flow?")
+    page.keyboard.press("Enter")
+    page.get_by_text("all columns are there").wait_for()
+    shared = page.context.new_page()
+    shared.goto(page.url)
+    for opened in (shared, page):
+        opened.reload()
+        opened.get_by_text("all columns are there").wait_for()
+        assert opened.get_by_label("Query").input_value() == "heat & flow?"
+        assert opened.get_by_label("Shown").input_value() == "3"
+        assert opened.get_by_label("Reranked").input_value() == "2"
+        assert [column.locator("li").count() for column in opened.locator(".column").all()] == [3, 3, 3]
+        assert "reranking 2," in opened.locator(".times").last.inner_text()
+
+
+def test_back_and_forth(page):
+    _search(page, "heat flow")
+    first = page.url
+    page.get_by_label("Query").fill("dog")
+    page.keyboard.press("Enter")
+    page.get_by_text("1 candidates, all").wait_for()
+    page.go_back()
+    page.locator("li[data-docid=d1]").first.wait_for()
+    assert (page.url, page.get_by_label("Query").input_value()) == (first, "heat flow")
+    page.go_back()
+    assert page.get_by_label("Query").input_value() == ""
+    assert page.locator(".column").count() == 0
+
+
+@pytest.mark.parametrize("given", ["?query=heat&hits=none", "?query=heat&hits=", "?query=heat&other=1"])
+def test_an_address_by_hand(page, given):
+    page.goto(given)
+    page.get_by_text("all columns are there").wait_for()
+    assert page.get_by_label("Shown").input_value() == "10"
+
+
+def test_examples_are_asked_by_a_click(page):
+    links = page.locator("#examples a")
+    assert links.all_inner_texts() == ["shock wave", "heat & <b>flow</b>"]
+    links.last.click()
+    page.get_by_text("all columns are there").wait_for()
+    assert page.get_by_label("Query").input_value() == "heat & <b>flow</b>"
+    assert links.last.get_attribute("href") in page.url
+    # It is a link of its own, for another tab.
+    page.goto(links.first.get_attribute("href"))
+    page.get_by_text("all columns are there").wait_for()
+    assert page.get_by_label("Query").input_value() == "shock wave"
+
+
+def test_without_examples_nothing_is_offered(browser, serving, served_index):
+    with serving({}, served_index) as client:
+        page = browser.new_page(base_url=str(client.base_url))
+        page.goto("/")
+        page.get_by_text("6 documents").wait_for()
+        assert not page.locator("#examples").is_visible()
+        page.close()
+
+
 def test_the_reference_page(page):
     page.get_by_role("link", name="HTTP interface").click()
     page.get_by_role("heading", name="POST /search").wait_for()
 
 
 def test_a_service_with_a_key_asks_for_it(browser, serving, served_index, cross_encoder_folder):
-    rerankers = {"tiny": load_reranker(cross_encoder_folder)}
+    rerankers = {"tiny": load_reranker(cross_encoder_folder, backend="torch")}
     with serving(rerankers, served_index, api_key="sesame") as client:
         page = browser.new_page(base_url=str(client.base_url))
         page.goto("/")
