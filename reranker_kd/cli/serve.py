@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reranker_kd.cli.options import model_options, quiet_option
+from reranker_kd.cli.options import Verb, model_options, quiet_option, section
+from reranker_kd.inference.options import ModelOptions
 
 if TYPE_CHECKING:
     from reranker_kd.retrieve.lucene import LuceneIndex
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 API_KEY_VARIABLE = "RERANKER_KD_API_KEY"
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.option("--index", metavar="DIR|NAME", help="Lucene index that stores the texts, or a prebuilt one.")
 @click.option("--collection", metavar="FILE|DIR", help="Collection, indexed anew at each start, in place of --index.")
 @click.option(
@@ -101,7 +102,7 @@ def serve(
     if index is not None and collection is not None:
         raise click.UsageError("give the documents by --index or by --collection, one of the two")
     _check_installed()
-    from reranker_kd.experiment import stages
+    from reranker_kd.rerank.cascade import tag_of
     from reranker_kd.rerank.registry import load_reranker
     from reranker_kd.serve.app import create_app
     from reranker_kd.serve.documents import IndexedDocuments
@@ -116,7 +117,7 @@ def serve(
     )
     from reranker_kd.serve.service import Service
 
-    names = {stages.tag_of(model): model for model in models}
+    names = {tag_of(model): model for model in models}
     if len(names) < len(models):
         raise click.UsageError("two models would have the same name: name each once, by folders of different names")
     api_key = _api_key(api_key_file)
@@ -131,7 +132,7 @@ def serve(
     )
     # Before anything that takes long: a port that is taken shows at once.
     with listen(host, port) as listening, _opened(index, collection, quiet=options["quiet"]) as opened:
-        asked = stages.encoder_keywords(options)
+        asked = section(ModelOptions, options).changed()
         rerankers = {name: load_reranker(model, **asked) for name, model in names.items()}
         service = Service(rerankers, None if opened is None else IndexedDocuments(opened), limits)
         if not is_loopback(host) and api_key is None:
