@@ -57,6 +57,12 @@ def progress_bar(
             lines.finish()
 
 
+def note(message: str) -> None:
+    """Write a line to stderr: what was found or chosen on the way."""
+    sys.stderr.write(f"{message}\n")
+    sys.stderr.flush()
+
+
 class PlainProgress:
     """Prints a line when at least ``interval`` seconds have passed since the last one, and one at the end.
 

@@ -11,7 +11,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import reranker_kd
 from reranker_kd.errors import InputError
 from reranker_kd.formats.files import atomic_writer, sha256_of_file
 
@@ -72,7 +71,7 @@ def read_provenance(artefact: str | Path) -> dict[str, Any] | None:
 def software() -> dict[str, Any]:
     """Return the versions of everything that bears on a result."""
     return {
-        "reranker_kd": reranker_kd.__version__,
+        "reranker_kd": _version("reranker-kd"),
         "commit": _commit(),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
@@ -93,13 +92,13 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    source = Path(reranker_kd.__file__).parent.parent
+    source = Path(__file__).parent.parent
     if not (source / ".git").exists():
         return None
     try:
-        said = subprocess.run(
+        found = subprocess.run(
             ["git", "-C", str(source), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return said.stdout.strip()
+    return found.stdout.strip()

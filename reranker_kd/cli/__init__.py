@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from reranker_kd import __version__
 from reranker_kd.errors import RerankerKDError
 
 # Verb -> what --help says of it, so that the overview imports no verb's module.
@@ -50,7 +49,7 @@ class _LazyGroup(click.Group):
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="reranker-kd")
+@click.version_option(package_name="reranker-kd", prog_name="reranker-kd")
 def cli() -> None:
     """Rerank Pyserini candidates with distilled models: retrieve, rerank, evaluate, compare.
 

@@ -7,10 +7,12 @@ from typing import Any
 
 import click
 
-from reranker_kd.cli.options import full_precision, quiet_option, topics_options
+from reranker_kd.cli.options import Verb, partner, quiet_option, topics_options
+from reranker_kd.inference.options import full_precision
+from reranker_kd.sections import GoesWith
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.option(
     "--model",
     "models",
@@ -56,6 +58,7 @@ from reranker_kd.cli.options import full_precision, quiet_option, topics_options
 @click.option("--device", help="torch device, such as cpu or cuda:1.  [default: a GPU where there is one]")
 @click.option("--output", metavar="FILE", help="Write every figure here too, as JSON.")
 @quiet_option
+@partner(GoesWith("peers"), "peer_python")
 def benchmark(
     models: tuple[str, ...],
     candidates: str,
@@ -70,7 +73,7 @@ def benchmark(
 ) -> None:
     """Measure the speed of models and backends side by side, on real candidates.
 
-    Each runs in a process of its own, in turns; figures are medians over the rounds. One that fails is told with its
+    Each runs in a process of its own, in turns; figures are medians over the rounds. One that fails is shown with its
     error, the others go on, and the exit status is 1.
     """
     if (index is None) == (collection is None):
@@ -104,7 +107,7 @@ def benchmark(
         device=options["device"],
         qrels=judgments,
         settings={"candidates": candidates, "topics": topics, "texts": index or collection, "depth": options["depth"]},
-        on_event=(lambda _: None) if quiet else (lambda line: click.echo(line, err=True)),
+        on_event=(lambda _: None) if quiet else (lambda message: click.echo(message, err=True)),
     )
     if output is not None:
         with atomic_writer(output) as stream:
@@ -131,16 +134,11 @@ def _workload(
     from reranker_kd.benchmark.side_by_side import workload_of
     from reranker_kd.formats.runs import read_run
     from reranker_kd.rerank.rerank_run import docids_within
-    from reranker_kd.retrieve.named_inputs import faults_named_in, load_topics, texts_of_collection, texts_of_index
+    from reranker_kd.retrieve.named_inputs import faults_named_in, load_topics, texts_of
 
     queries = load_topics(topics, topics_format)
     with faults_named_in(candidates):
         run = dict(list(read_run(candidates).items())[: options["queries"]])
         docids = sorted(docids_within(run, options["depth"]))
-        if collection is not None:
-            texts = texts_of_collection(collection, docids)(docids)
-        else:
-            from reranker_kd.retrieve.lucene import LuceneIndex
-
-            texts = texts_of_index(LuceneIndex(index or ""))(docids)
+        texts = texts_of(index, collection, docids)(docids)
         return workload_of(run, queries, texts, depth=options["depth"])

@@ -128,14 +128,10 @@ def _rankings(
 
 
 def _texts(docids: Collection[str], options: Mapping[str, Any]) -> Mapping[str, str] | None:
-    from reranker_kd.retrieve.named_inputs import texts_of_collection, texts_of_index
+    from reranker_kd.retrieve.named_inputs import texts_of
 
-    if options["collection"]:
-        return texts_of_collection(options["collection"], docids)(docids)
-    if options["index"]:
-        from reranker_kd.retrieve.lucene import LuceneIndex
-
-        return texts_of_index(LuceneIndex(options["index"]))(docids)
+    if options["collection"] or options["index"]:
+        return texts_of(options["index"], options["collection"], docids)(docids)
     return None
 
 

@@ -34,20 +34,19 @@ def demo(output: str, models: tuple[str, ...], depth: int, quiet: bool) -> None:
     from reranker_kd.evaluate.tables import evaluation_table, table_text
     from reranker_kd.experiment.recipe import Recipe
     from reranker_kd.experiment.run import run_recipe
+    from reranker_kd.provenance import provenance_path
     from reranker_kd.resources.sample_collection import SAMPLE_QRELS, SAMPLE_TOPICS, build_sample_collection
 
     folder = Path(output)
     collection = folder / "collection.jsonl"
     count = build_sample_collection(collection)
     click.echo(f"wrote {collection}: {count} documents out of the docstrings of installed packages", err=True)
-    # The fastest there is: docstrings are long, and are read passage by passage.
-    ways = {"precision": "auto", "backend": "auto"}
     recipe = Recipe.model_validate(
         {
             "topics": str(SAMPLE_TOPICS),
             "qrels": str(SAMPLE_QRELS),
             "collection": str(collection),
-            "rerank": [{"model": model, "depth": depth, **ways} for model in models],
+            "rerank": [{"model": model, "depth": depth} for model in models],
             "evaluate": {"measures": ["nDCG@10", "RR@10", "R@50", "Judged@10"], "relevance_level": 2},
         }
     )
@@ -56,6 +55,6 @@ def demo(output: str, models: tuple[str, ...], depth: int, quiet: bool) -> None:
     click.echo(table_text(table, styled=sys.stdout.isatty()))
     click.echo()
     for finished in experiment.runs:
-        click.echo(f"{finished.path}  (and {finished.path.name}.provenance.json)")
+        click.echo(f"{finished.path}  (and {provenance_path(str(finished.path)).name})")
     click.echo(f"{folder / 'figures.json'}  (per query too)")
     click.echo(f"{folder / 'index'}  (a Lucene index: reranker-kd retrieve --index {folder / 'index'} ...)")

@@ -7,17 +7,20 @@ from typing import Any
 
 import click
 
-from reranker_kd.cli.options import DEFAULT_BI_ENCODER, model_options, quiet_option
+from reranker_kd.cli.options import DEFAULT_BI_ENCODER, Verb, model_options, model_or, partner, quiet_option, section
+from reranker_kd.inference.options import ModelOptions
+from reranker_kd.sections import NotWith
+
+_ENCODING = ["model", *ModelOptions.model_fields, "part_size", "shard_id", "shard_num"]
+"""What has no effect where the vectors are there already."""
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.option("--collection", metavar="FILE|DIR", help="Collection to encode.")
 @click.option(
     "--model",
-    default=DEFAULT_BI_ENCODER,
-    show_default=True,
     metavar="NAME",
-    help="Bi-encoder: a folder, a name of reranker-kd models, or a hub id.",
+    help=f"Bi-encoder: a folder, a name of reranker-kd models, or a hub id.  [default: {DEFAULT_BI_ENCODER}]",
 )
 @click.option(
     "--embeddings",
@@ -44,7 +47,8 @@ from reranker_kd.cli.options import DEFAULT_BI_ENCODER, model_options, quiet_opt
 @click.option("--shard-num", type=click.IntRange(min=1), default=1, show_default=True, help="Shares in all.")
 @click.option("--overwrite", is_flag=True, help="Replace the embeddings that the folder holds.")
 @quiet_option
-def encode(collection: str | None, model: str, embeddings: str | None, output: str, **options: Any) -> None:
+@partner(NotWith("embeddings"), *_ENCODING)
+def encode(collection: str | None, model: str | None, embeddings: str | None, output: str, **options: Any) -> None:
     """Encode a collection by a bi-encoder into a folder that Pyserini's FaissSearcher opens.
 
     The same command goes on where it was stopped. Shards of one encoding write to the same --output, side by side or
@@ -56,7 +60,7 @@ def encode(collection: str | None, model: str, embeddings: str | None, output: s
         raise click.UsageError("give the documents by --collection, or the vectors by --embeddings, one of the two")
     if embeddings is not None:
         return _convert(embeddings, Path(output), options)
-    return _encode(str(collection), model, Path(output), options)
+    return _encode(str(collection), model_or(DEFAULT_BI_ENCODER, model), Path(output), options)
 
 
 def _convert(embeddings: str, output: Path, options: dict[str, Any]) -> None:
@@ -73,13 +77,12 @@ def _convert(embeddings: str, output: Path, options: dict[str, Any]) -> None:
 
 
 def _encode(collection: str, model: str, output: Path, options: dict[str, Any]) -> None:
-    from reranker_kd.experiment.stages import encoder_keywords
     from reranker_kd.inference.text_encoder import load_encoder
     from reranker_kd.progress import progress_bar
     from reranker_kd.retrieve.dense import encoding
     from reranker_kd.retrieve.dense.index_types import resolve_index_type
 
-    encoder = load_encoder(model, **encoder_keywords(options))
+    encoder = load_encoder(model, **section(ModelOptions, options).changed())
     resolve_index_type(options["index_type"], encoder.dimension)
     survey = encoding.survey_collection(collection)
     if survey.empty:

@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
-from reranker_kd.cli.options import PrecisionChoice
+from reranker_kd.cli.options import Choice, Verb, partner
+from reranker_kd.sections import GoesWith
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.option("--model", required=True, metavar="NAME", help="Model: a folder, a name of reranker-kd models, a hub id.")
 @click.option("--output", required=True, metavar="DIR", help="Folder to write; an earlier export there is replaced.")
 @click.option(
@@ -23,7 +24,7 @@ from reranker_kd.cli.options import PrecisionChoice
 )
 @click.option(
     "--precision",
-    type=PrecisionChoice(["float32", "bfloat16", "int8"]),
+    type=Choice(["float32", "bfloat16", "int8"]),
     help="In which the networks run; of torch, in which the weights are kept.  [default: bfloat16; of onnx and torch: "
     "float32]",
 )
@@ -39,6 +40,7 @@ from reranker_kd.cli.options import PrecisionChoice
     show_default=True,
     help="Pairs, half to calibrate and half to test on.",
 )
+@partner(GoesWith("calibration"), "topics", "collection", "index")
 def export(model: str, output: str, output_format: Any, precision: Any, **options: Any) -> None:
     """Export a model to a folder that loads at once and is named like any model: --model DIR.
 
@@ -50,8 +52,6 @@ def export(model: str, output: str, output_format: Any, precision: Any, **option
     texts = [options["collection"], options["index"]]
     if run is not None and (options["topics"] is None or sum(given is not None for given in texts) != 1):
         raise click.UsageError("--calibration needs --topics, and the texts by --collection or --index")
-    if run is None and any(given is not None for given in [options["topics"], *texts]):
-        raise click.UsageError("name the run of these topics and texts by --calibration")
 
     from reranker_kd.export.exporting import ExportSettings, export_model
     from reranker_kd.export.sample_pairs import builtin_pairs, pairs_of_run

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import click
 
-from reranker_kd.cli.options import output_options
+from reranker_kd.cli.options import Verb, options_of, partner, run_option, section
+from reranker_kd.experiment.recipe import Output
+from reranker_kd.sections import GoesWith, NotWith
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...")
-@click.option("--output", required=True, metavar="RUN", help="The run to write; .gz compresses it.")
+@run_option
 @click.option(
     "--method",
     type=click.Choice(["rrf", "interpolation", "average", "normalize", "zscore"]),
@@ -23,8 +28,10 @@ from reranker_kd.cli.options import output_options
 @click.option(
     "--depth", type=click.IntRange(min=1), default=1000, show_default=True, help="Documents of each run that take part."
 )
-@output_options
-@click.option("--tag", help="Run tag.  [default: the method]")
+@options_of(Output)
+@partner(GoesWith("method", ("rrf",)), "rrf_k")
+@partner(GoesWith("method", ("interpolation",)), "alpha")
+@partner(NotWith("weights"), "alpha")
 def fuse(
     runs: tuple[str, ...],
     output: str,
@@ -33,29 +40,20 @@ def fuse(
     alpha: float | None,
     weights: tuple[float, ...],
     depth: int,
-    hits: int,
-    output_format: str,
-    tag: str | None,
+    **options: Any,
 ) -> None:
     """Fuse several runs of the same topics into one. Methods and defaults are Pyserini's; zscore is ours."""
-    if alpha is not None and (method != "interpolation" or len(runs) != 2 or weights):
-        raise click.UsageError("--alpha goes with --method interpolation, two runs and no --weight")
+    if alpha is not None and len(runs) != 2:
+        raise click.UsageError("--alpha goes with two runs: give each of several its --weight")
 
-    from reranker_kd.experiment.stages import RunOutput
+    from reranker_kd.experiment.stages import finished
     from reranker_kd.formats.runs import read_run
-    from reranker_kd.provenance import file_record, write_provenance
+    from reranker_kd.provenance import file_record
     from reranker_kd.retrieve.fusion import fuse as fuse_runs
 
     chosen = [alpha, 1 - alpha] if alpha is not None else (list(weights) or None)
     fused = fuse_runs([read_run(run) for run in runs], method, weights=chosen, rrf_k=rrf_k, depth=depth)
-    RunOutput(output, tag, output_format, hits).write(fused, method)
-    write_provenance(
-        output,
-        {
-            "stage": "fuse",
-            "runs": [file_record(run) for run in runs],
-            "parameters": {"method": method, "weights": chosen, "rrf_k": rrf_k, "depth": depth, "hits": hits},
-            "counts": {"topics": len(fused), "documents": sum(map(len, fused.values()))},
-        },
-    )
+    parameters = {"method": method, "weights": chosen, "rrf_k": rrf_k, "depth": depth, "hits": options["hits"]}
+    record = {"stage": "fuse", "runs": [file_record(run) for run in runs], "parameters": parameters}
+    finished(method, fused, Path(output), section(Output, options), record)
     click.echo(f"wrote {output}: {len(runs)} runs fused by {method}, {len(fused)} topics", err=True)

@@ -6,8 +6,11 @@ import time
 
 import click
 
+from reranker_kd.cli.options import Verb, partner, quiet_option
+from reranker_kd.sections import GoesWith
 
-@click.command()
+
+@click.command(cls=Verb)
 @click.option(
     "--collection",
     required=True,
@@ -29,7 +32,8 @@ import click
 @click.option("--fields", multiple=True, metavar="NAME", help="Index this field too; with --collection-class.")
 @click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True, help="Lucene threads.")
 @click.option("--overwrite", is_flag=True, help="Replace an index that is there.")
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@quiet_option
+@partner(GoesWith("collection_class"), "generator", "fields")
 def index(
     collection: str,
     index: str,
@@ -56,8 +60,6 @@ def index(
         )
         click.echo(f"indexed {collection} into {index}", err=True)
         return
-    if fields:
-        raise click.UsageError("--fields goes with --collection-class: without it, contents alone is indexed")
     start = time.perf_counter()
     with progress_bar("indexing", None, "documents", quiet=quiet) as bar:
         counts = build_index(

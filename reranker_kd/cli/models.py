@@ -46,8 +46,8 @@ def models(output_format: str) -> None:
         heading = group.replace("_", " ")
         click.echo(heading if number == 0 else f"\n{heading}")
         width = max(map(len, entries), default=0)
-        for name, said in entries.items():
-            click.echo(f"  {name:<{width}}  {said}".rstrip())
+        for name, line in entries.items():
+            click.echo(f"  {name:<{width}}  {line}".rstrip())
 
 
 def named() -> dict[str, dict[str, str]]:
@@ -74,7 +74,7 @@ def _line(entry: Any) -> str:
     if hasattr(entry, "shape"):
         # A kind is described by the file that it is.
         entry = inspect.getmodule(entry.build)
-    told = inspect.getdoc(getattr(entry, "function", entry)) or ""
-    sentence = " ".join(re.split(r"\.(?:\n|$)", told, maxsplit=1)[0].split())
+    text = inspect.getdoc(getattr(entry, "function", entry)) or ""
+    sentence = " ".join(re.split(r"\.(?:\n|$)", text, maxsplit=1)[0].split())
     # Docstrings are marked up for Sphinx.
     return re.sub(r":\w+:`~?(?:\w+\.)*(\w+)`", r"\1", sentence).replace("``", "").removeprefix("Return ")

@@ -1,106 +1,165 @@
-"""Options that several verbs share, and the inputs behind them. Names and defaults follow Pyserini's."""
+"""Options of the command line: made out of the sections that declare them, and a few that several verbs share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from functools import reduce
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import UnionType
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
+from click.core import ParameterSource
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
-if TYPE_CHECKING:
-    from reranker_kd.retrieve.lucene import SearchSettings
+from reranker_kd.errors import InputError
+from reranker_kd.inference.options import ModelOptions, full_precision
+from reranker_kd.sections import Partner, checked
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Kind = TypeVar("Kind", bound=BaseModel)
 
 DEFAULT_RERANKER = "cross"
 DEFAULT_BI_ENCODER = "twin"
 """Bundled students, which need no network."""
 
 
-class PrecisionChoice(click.Choice[str]):
-    """A choice of precisions that also takes the short names ``fp32`` and ``bf16``."""
+class Choice(click.Choice[str]):
+    """A choice that also takes the short names of precisions, ``fp32`` and ``bf16``."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the precision's full name."""
+        """Return the full name."""
         return super().convert(full_precision(value), param, ctx)
 
 
-def full_precision(name: str) -> str:
-    """Return a precision's full name; what is no short name stays as it is."""
-    return {"fp32": "float32", "bf16": "bfloat16"}.get(name, name)
+class Verb(click.Command):
+    """A command that refuses options which would have no effect, as :func:`partner` declares them."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Check the options that were given, then run."""
+        for name, partner in getattr(self.callback, "partners", ()):
+            if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+                fault = partner.fault(name, ctx.params, _spelled_in(ctx))
+                if fault is not None:
+                    raise click.UsageError(fault, ctx)
+        return super().invoke(ctx)
 
 
-def _together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+def partner(other: Partner, *names: str) -> Callable[[Command], Command]:
+    """Declare without which option, or beside which one, these have no effect."""
+
+    def declare(command: Command) -> Command:
+        command.partners = [*getattr(command, "partners", ()), *((name, other) for name in names)]  # type: ignore[attr-defined]
+        return command
+
+    return declare
+
+
+class _Weight(click.ParamType):
+    name = "NAME=WEIGHT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float]:
+        name, _, weight = str(value).partition("=")
+        try:
+            return name, float(weight)
+        except ValueError:
+            self.fail(f"{value!r}: expected NAME=WEIGHT, such as title=2", param, ctx)
+
+
+def together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """Return one decorator out of several, the first on top."""
     return lambda command: reduce(lambda wrapped, option: option(wrapped), reversed(options), command)
 
 
-topics_options = _together(
+def options_of(section: type[BaseModel], keys: Collection[str] | None = None) -> Callable[[Command], Command]:
+    """Return an option for each field of a section that has a description, with its partners.
+
+    :param keys: of these fields alone
+    """
+    fields = {
+        key: field for key, field in section.model_fields.items() if field.description and (keys is None or key in keys)
+    }
+    return together(
+        *(_option_of(key, field) for key, field in fields.items()),
+        *(partner(one, key) for key, field in fields.items() for one in field.metadata if isinstance(one, Partner)),
+    )
+
+
+def section(kind: type[Kind], options: Mapping[str, Any], **settings: Any) -> Kind:
+    """Return the section that a command's options make, wrong usage where they do not fit together.
+
+    :param options: the command's keywords, of which the section takes its own
+    :param settings: what is no option, or is named otherwise
+    """
+    given = {key: options[key] for key in kind.model_fields if options.get(key) is not None}
+    context = click.get_current_context()
+    try:
+        return checked(kind, given | settings, _spelled_in(context))
+    except InputError as error:
+        raise click.UsageError(str(error), context) from None
+
+
+def model_or(default: str, model: str | None) -> str:
+    """Return the model; without one the default, a bundled student, and say so on stderr."""
+    if model is None:
+        click.echo(
+            f"no --model is given: taking {default}, a bundled student for English web passages; on other texts, "
+            "measure it against BM25 first",
+            err=True,
+        )
+    return model or default
+
+
+def _option_of(key: str, field: FieldInfo) -> Callable[[Command], Command]:
+    default = field.get_default(call_default_factory=True)
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    keywords: dict[str, Any] = {
+        "help": field.description,
+        "metavar": extra.get("metavar"),
+    }
+    if get_origin(field.annotation) is dict:
+        keywords |= {"type": _Weight(), "multiple": True, "callback": lambda _ctx, _option, pairs: dict(pairs)}
+    elif field.annotation is bool:
+        keywords |= {"is_flag": True, "default": default}
+    else:
+        keywords |= {"type": _type_of(field), "default": default, "show_default": default is not None}
+    return click.option(f"--{key.replace('_', '-')}", key, **keywords)
+
+
+def _type_of(field: FieldInfo) -> click.ParamType:
+    kinds = [kind for kind in _alternatives(field.annotation) if kind is not type(None)]
+    if get_origin(kinds[0]) is Literal:
+        return Choice(get_args(kinds[0]))
+    lowest = {name: getattr(bound, name) for bound in field.metadata for name in ("ge", "gt") if hasattr(bound, name)}
+    bounds: dict[str, Any] = {"min": next(iter(lowest.values()), None), "min_open": "gt" in lowest}
+    if kinds[0] is int:
+        return click.IntRange(**bounds) if lowest else click.INT
+    if kinds[0] is float:
+        return click.FloatRange(**bounds) if lowest else click.FLOAT
+    return click.STRING
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+
+
+def _spelled_in(context: click.Context) -> Callable[[str], str]:
+    names = {param.name: max(param.opts, key=len) for param in context.command.params}
+    return lambda key: names.get(key, f"--{key.replace('_', '-')}")
+
+
+topics_options = together(
     click.option("--topics", required=True, metavar="FILE|NAME", help="Topics file, or a name that Pyserini knows."),
     click.option(
         "--topics-format",
         type=click.Choice(["tsv", "trec", "xml", "jsonl"]),
-        help="Format of the topics file.  [default: told by its content]",
+        help="Format of the topics file.  [default: detected from its content]",
     ),
 )
 
-search_options = _together(
-    click.option("--k1", type=float, help="BM25's k1.  [default: 0.9, or Pyserini's value for a prebuilt index]"),
-    click.option("--b", type=float, help="BM25's b.  [default: 0.4, or Pyserini's value for a prebuilt index]"),
-    click.option("--rm3", is_flag=True, help="Expand queries by RM3."),
-    click.option("--rocchio", is_flag=True, help="Expand queries by Rocchio."),
-    click.option("--qld", is_flag=True, help="Query likelihood with Dirichlet smoothing in place of BM25."),
-    click.option(
-        "--fields",
-        multiple=True,
-        metavar="NAME=WEIGHT",
-        help="Search this field with this weight; may be repeated.",
-    ),
-    click.option("--language", default="en", show_default=True, help="Language code of the analyser."),
-    click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Lucene threads."),
-    click.option(
-        "--batch-size",
-        type=click.IntRange(min=1),
-        default=256,
-        show_default=True,
-        help="Topics handed to Lucene at once.",
-    ),
-)
+model_options = options_of(ModelOptions)
 
-output_options = _together(
-    click.option(
-        "--output-format",
-        type=click.Choice(["trec", "msmarco"]),
-        default="trec",
-        show_default=True,
-        help="Format of the run.",
-    ),
-    click.option(
-        "--hits",
-        type=click.IntRange(min=1),
-        default=1000,
-        show_default=True,
-        help="Documents to write for each query at most.",
-    ),
-)
-
-model_options = _together(
-    click.option("--max-length", type=int, help="Tokens of an input.  [default: the model's limit]"),
-    click.option("--batch-tokens", type=click.IntRange(min=1), help="Tokens of a batch, padding included."),
-    click.option("--device", help="torch device, such as cpu or cuda:1.  [default: a GPU where there is one]"),
-    click.option(
-        "--precision",
-        type=PrecisionChoice(["float32", "bfloat16", "int8", "auto"]),
-        help="Precision of the network; auto takes bfloat16 where the device computes in it, int8 is for exported "
-        "models.  [default: float32, or the exported model's; of encode and serve: auto]",
-    ),
-    click.option(
-        "--backend",
-        type=click.Choice(["torch", "openvino", "onnxruntime", "auto"]),
-        help="What runs the network; auto takes the fastest that is installed.  [default: torch, or the exported "
-        "model's; of serve: auto]",
-    ),
-)
+run_option = click.option("--output", required=True, metavar="RUN", help="The run to write; .gz compresses it.")
 
 qrels_option = click.option(
     "--qrels", metavar="FILE|NAME", required=True, help="Qrels: a file, or a name that Pyserini knows."
@@ -116,20 +175,3 @@ relevance_level_option = click.option(
 )
 
 quiet_option = click.option("--quiet", is_flag=True, help="Show no progress.")
-
-
-def search_settings(options: dict[str, Any]) -> SearchSettings:
-    """Return the settings behind :data:`search_options`."""
-    from reranker_kd.retrieve.lucene import SearchSettings
-
-    fields = {}
-    for given in options["fields"]:
-        name, _, weight = given.partition("=")
-        try:
-            fields[name] = float(weight)
-        except ValueError:
-            raise click.BadParameter(
-                f"{given!r}: expected NAME=WEIGHT, such as title=2", param_hint="--fields"
-            ) from None
-    names = ("k1", "b", "rm3", "rocchio", "qld", "language")
-    return SearchSettings(fields=fields, **{name: options[name] for name in names})

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reranker_kd.cli.options import model_options, quiet_option
+from reranker_kd.cli.options import Verb, model_options, options_of, quiet_option, section
+from reranker_kd.inference.options import ModelOptions
+from reranker_kd.serve.limits import Limits
 
 if TYPE_CHECKING:
     from reranker_kd.retrieve.lucene import LuceneIndex
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 API_KEY_VARIABLE = "RERANKER_KD_API_KEY"
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.option("--index", metavar="DIR|NAME", help="Lucene index that stores the texts, or a prebuilt one.")
 @click.option("--collection", metavar="FILE|DIR", help="Collection, indexed anew at each start, in place of --index.")
 @click.option(
@@ -46,51 +48,7 @@ API_KEY_VARIABLE = "RERANKER_KD_API_KEY"
     metavar="FILE",
     help=f"Holds the key that clients must send.  [default: the environment variable {API_KEY_VARIABLE}, or no key]",
 )
-@click.option(
-    "--max-candidates",
-    type=click.IntRange(1, 10_000),
-    default=1000,
-    show_default=True,
-    help="Documents of a request; also hits and depth.",
-)
-@click.option(
-    "--max-body-bytes",
-    type=click.IntRange(min=1),
-    default=8 * 2**20,
-    show_default=True,
-    help="Bytes of a request.",
-)
-@click.option(
-    "--max-text-chars",
-    type=click.IntRange(min=1),
-    default=20_000,
-    show_default=True,
-    help="Characters of a text that a client sends.",
-)
-@click.option(
-    "--max-query-chars", type=click.IntRange(min=1), default=1000, show_default=True, help="Characters of a query."
-)
-@click.option(
-    "--max-concurrent",
-    type=click.IntRange(min=1),
-    default=64,
-    show_default=True,
-    help="Requests in work or waiting; more get 503.",
-)
-@click.option(
-    "--timeout-s",
-    type=click.FloatRange(min=0, min_open=True),
-    default=60.0,
-    show_default=True,
-    help="Seconds until an answer must be ready.",
-)
-@click.option(
-    "--body-timeout-s",
-    type=click.FloatRange(min=0, min_open=True),
-    default=10.0,
-    show_default=True,
-    help="Seconds until a request must have arrived.",
-)
+@options_of(Limits)
 @model_options
 @quiet_option
 def serve(
@@ -110,12 +68,10 @@ def serve(
     if index is not None and collection is not None:
         raise click.UsageError("give the documents by --index or by --collection, one of the two")
     _check_installed()
-    from reranker_kd.experiment import stages
     from reranker_kd.rerank.cascade import tag_of
     from reranker_kd.rerank.registry import load_reranker
     from reranker_kd.serve.app import create_app
     from reranker_kd.serve.examples import sample_queries
-    from reranker_kd.serve.limits import Limits
     from reranker_kd.serve.server import (
         LOOPBACK_NAMES,
         address_of,
@@ -130,10 +86,10 @@ def serve(
     if len(names) < len(models):
         raise click.UsageError("two models would have the same name: name each once, by folders of different names")
     api_key = _api_key(api_key_file)
-    limits = Limits(**{name: options[name] for name in Limits.model_fields})
+    limits = section(Limits, options)
     # Before anything that takes long: a port that is taken shows at once.
     with listen(host, port) as listening, _opened(index, collection, quiet=options["quiet"]) as opened:
-        asked = stages.encoder_keywords(options)
+        asked = section(ModelOptions, options).changed()
         rerankers = {name: load_reranker(model, **asked) for name, model in names.items()}
         if opened is not None and not examples:
             examples = tuple(sample_queries(opened))

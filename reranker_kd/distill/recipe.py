@@ -14,8 +14,9 @@ from reranker_kd.distill.data.mining import Draw
 from reranker_kd.distill.methods import DOMAIN_PRETRAINING, GENERAL, METHODS, Stage
 from reranker_kd.distill.teachers.settings import AnyTeacher
 from reranker_kd.errors import RecipeError
-from reranker_kd.formats.recipe_file import beside, first_fault, read_yaml
+from reranker_kd.formats.recipe_file import beside, read_yaml
 from reranker_kd.models.kinds import AnyShape
+from reranker_kd.sections import first_fault
 
 _FILES = ("queries", "collection", "index", "qrels", "topics", "candidates", "folder")
 

@@ -6,50 +6,50 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from reranker_kd.errors import ModelError, RecipeError
-from reranker_kd.formats.recipe_file import beside, first_fault, read_yaml
+from reranker_kd.errors import InputError, ModelError, RecipeError
+from reranker_kd.formats.recipe_file import beside, read_yaml
 from reranker_kd.rerank.cascade import stages_of, tag_of
-from reranker_kd.rerank.early_stopping import StoppingRule
+from reranker_kd.rerank.options import RerankOptions
+from reranker_kd.retrieve.first_stage import FirstStage
+from reranker_kd.sections import Section, checked
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Output(Section):
+    """How a run is written."""
+
+    hits: int = Field(default=1000, ge=1, description="Documents of each query at most.")
+    output_format: Literal["trec", "msmarco"] = Field(default="trec", description="Format of the run.")
+    tag: str | None = Field(default=None, description="Run tag.  [default: the name of what made the run]")
 
 
-class Retrieval(_Section):
-    """The first stage; names and defaults are those of ``reranker-kd retrieve``."""
-
-    hits: int = Field(default=1000, ge=1)
-    k1: float | None = None
-    b: float | None = None
-    rm3: bool = False
-    rocchio: bool = False
-    qld: bool = False
-    fields: dict[str, float] = Field(default_factory=dict)
-    language: str = "en"
-    threads: int = Field(default=2, ge=1)
+class Retrieval(FirstStage, Output):
+    """The first stage."""
 
 
-class Reranking(_Section):
-    """One reranked run; names and defaults are those of ``reranker-kd rerank``."""
+class Reranking(RerankOptions, Output):
+    """One reranked run."""
 
     model: str | tuple[str, ...]
-    embeddings: str | None = None
+    embeddings: str | None = Field(
+        default=None,
+        description="Precomputed embeddings of the documents, by reranker-kd encode or Pyserini: no text is read or "
+        "encoded.",
+        json_schema_extra={"metavar": "DIR"},
+    )
     name: str | None = Field(default=None, pattern=r"^[\w.+-]+$")
-    depth: int | None = Field(default=None, ge=1)
-    early_stopping: int | None = Field(default=None, ge=1)
-    stopping_margin: float = StoppingRule().margin
-    budget_ms: float | None = Field(default=None, gt=0)
-    max_length: int | None = Field(default=None, ge=1)
-    long_documents: Literal["maxp", "firstp", "meanp", "topk"] = "maxp"
-    passage_length: int | None = Field(default=None, ge=1)
-    passage_stride: int | None = Field(default=None, ge=1)
-    top_passages: int = Field(default=3, ge=1)
-    device: str | None = None
-    precision: Literal["float32", "bfloat16", "int8", "auto"] | None = None
-    backend: Literal["torch", "openvino", "onnxruntime", "auto"] | None = None
+    depth: int | None = Field(
+        default=None,
+        ge=1,
+        description="Candidates to rerank for each query.  [default: what the first stage of a cascade says, or 100]",
+    )
+    budget_ms: float | None = Field(
+        default=None,
+        gt=0,
+        description="Milliseconds a query: lowers the depth, or leaves the last stages of a cascade out, as measured "
+        "on the first queries.",
+    )
 
     @field_validator("model")
     @classmethod
@@ -60,22 +60,33 @@ class Reranking(_Section):
             raise ValueError(str(error)) from None
         return model
 
+    @property
+    def run_name(self) -> str:
+        """What the run is called: the given name, or the last part of the model's."""
+        return self.name or tag_of(self.model)
 
-class Measuring(_Section):
+    @property
+    def full_depth(self) -> int:
+        """How many candidates are reranked: as many as asked for, or as a cascade's first stage says, or 100."""
+        return self.depth or stages_of(self.model)[0].depth or 100
+
+
+class Measuring(Section):
     """What is measured; ``relevance_level`` is trec_eval's ``-l``."""
 
     measures: tuple[str, ...] = ("nDCG@10", "AP", "RR@10", "R@100", "Judged@10")
     relevance_level: int = Field(default=1, ge=1)
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """An experiment from topics to figures.
 
-    Documents come from ``index``, or from ``collection``, which is indexed first unless ``candidates`` is given.
+    Texts come from ``index``, or from ``collection``, which is indexed first unless ``candidates`` is given.
     Candidates come from the run ``candidates``, or are retrieved from the index.
     """
 
     topics: str
+    topics_format: Literal["tsv", "trec", "xml", "jsonl"] | None = None
     qrels: str | None = None
     index: str | None = None
     collection: str | None = None
@@ -86,17 +97,21 @@ class Recipe(_Section):
 
     @model_validator(mode="after")
     def _documents_come_from_one_place(self) -> Recipe:
-        if (self.index is None) == (self.collection is None):
+        if self.index is not None and self.collection is not None:
             raise ValueError("give index or collection, one of the two")
-        names = [run_name(reranking) for reranking in self.rerank]
+        if self.index is None and self.collection is None:
+            if not self.candidates:
+                raise ValueError("give index or collection, one of the two")
+            if not self.rerank or any(reranking.embeddings is None for reranking in self.rerank):
+                raise ValueError("give index or collection, one of the two, or the embeddings of each reranking")
+        # Texts are fetched from the index by threads too.
+        idle = sorted(self.retrieve.changed().keys() - {"threads"})
+        if self.candidates and idle:
+            raise ValueError(f"retrieve.{idle[0]} has no effect beside candidates: leave out one of the two")
+        names = [reranking.run_name for reranking in self.rerank]
         if len(set(names)) < len(names):
             raise ValueError(f"rerank: two runs are called {max(names, key=names.count)}; give each a name of its own")
         return self
-
-
-def run_name(reranking: Reranking) -> str:
-    """Return the name of a reranked run: the given one, or the last part of the model's name."""
-    return reranking.name or tag_of(reranking.model)
 
 
 def read_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
@@ -116,6 +131,6 @@ def read_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
         if isinstance(reranking, dict):
             beside(path.parent, reranking, ("embeddings",))
     try:
-        return Recipe.model_validate(content)
-    except ValidationError as error:
-        raise RecipeError(f"{path}: {first_fault(error)}") from None
+        return checked(Recipe, content)
+    except InputError as error:
+        raise RecipeError(f"{path}: {error}") from None

@@ -1,286 +1,204 @@
-"""The stages as the command line and recipes run them: with progress, a run file and its provenance."""
+"""The stages of an experiment: each makes a run, with progress, and writes it with its provenance."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reranker_kd.errors import InputError
+from reranker_kd.experiment.recipe import Output, Reranking, Retrieval
 from reranker_kd.formats.runs import write_run
-from reranker_kd.inference.options import ModelOptions
-from reranker_kd.progress import progress_bar
-from reranker_kd.provenance import write_provenance
-from reranker_kd.rerank.budget import Plan, milliseconds_a_pair, plan_stages, read_timings, within
-from reranker_kd.rerank.cascade import Cascade, ModelExpression, Stage, stages_of, tag_of
-from reranker_kd.rerank.early_stopping import Calibration, EarlyStopping, calibrate
+from reranker_kd.progress import note, progress_bar
+from reranker_kd.provenance import file_record, write_provenance
+from reranker_kd.rerank.budget import keep_to_budget
+from reranker_kd.rerank.cascade import Cascade, stages_of, tag_of
 from reranker_kd.rerank.options import RerankOptions
-from reranker_kd.rerank.rerank_run import RerankedRun, pair_count, requests_of, rerank_run
+from reranker_kd.rerank.registry import load_reranker
+from reranker_kd.rerank.rerank_run import docids_within, pair_count, requests_of, rerank_run
+from reranker_kd.retrieve.first_stage import candidates_of
 from reranker_kd.types import Run, TextSource, Topics
 
 if TYPE_CHECKING:
     from reranker_kd.inference.text_encoder import TextEncoder
-    from reranker_kd.rerank.base import Reranker
     from reranker_kd.retrieve.dense.embedding_index import EmbeddingIndex
-    from reranker_kd.retrieve.lucene import LuceneIndex, SearchSettings
+    from reranker_kd.retrieve.lucene import LuceneIndex
 
-
-# A few queries tell a model's speed; each is reranked several times.
 _TIMED_QUERIES = 3
+"""A few queries show a model's speed; each is reranked several times."""
 
 
 @dataclass(frozen=True, slots=True)
-class RunOutput:
-    """Where and how a run is written.
+class FinishedRun:
+    """A run of an experiment.
 
-    :param path: the file; ``.gz`` compresses it
-    :param tag: the run tag; None takes what the stage calls itself
-    :param output_format: ``trec`` or ``msmarco``
-    :param hits: documents of each query at most
+    :param name: what the experiment calls it
+    :param path: its file; None for candidates that were retrieved on the way and not written
+    :param run: its documents
+    :param seconds: wall-clock time of this stage alone; None for a run that was only read
+    :param record: what made it, as its provenance file has it
     """
 
-    path: str | Path
-    tag: str | None = None
-    output_format: str = "trec"
-    hits: int = 1000
-
-    def write(self, run: Run, default_tag: str) -> None:
-        """Write the run, atomically."""
-        write_run(self.path, run, tag=self.tag or default_tag, output_format=self.output_format, hits=self.hits)
-
-
-@dataclass(frozen=True, slots=True)
-class PassageFolding:
-    """Passages folded to their documents: what separates the two in a docid, and how many documents are kept."""
-
-    delimiter: str = "#"
-    hits: int = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Retrieved:
-    """A retrieved run, how it came about (for provenance files), and seconds of searching."""
-
+    name: str
+    path: Path | None
     run: Run
+    seconds: float | None
     record: dict[str, Any]
-    seconds: float
+
+    @property
+    def milliseconds(self) -> float | None:
+        """Milliseconds a query."""
+        return None if self.seconds is None else 1000 * self.seconds / max(1, len(self.run))
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What the provenance of a run that is made out of this one says of it."""
+        return self.record if self.path is None else file_record(self.path)
 
 
-def retrieve(
-    index: LuceneIndex,
-    topics: Topics,
-    settings: SearchSettings,
-    *,
-    hits: int,
-    threads: int,
-    batch_size: int = 256,
-    folding: PassageFolding | None = None,
-    remove_query: bool = False,
-    quiet: bool = False,
-) -> Retrieved:
+def retrieve_run(
+    index: LuceneIndex, topics: Topics, retrieval: Retrieval, path: Path | None, record: dict[str, Any], *, quiet: bool
+) -> FinishedRun:
     """Retrieve candidates of all topics.
 
-    :param folding: keep the best passage of each document only
-    :param remove_query: drop the document whose docid is the qid
+    :param record: where the topics came from
     """
-    from reranker_kd.retrieve.first_stage import describe_index, keep_best_passages, without_query_documents
-
     start = time.perf_counter()
     with progress_bar("retrieving", len(topics), "topics", quiet=quiet) as bar:
-        run = index.search(
-            topics,
-            hits=hits,
-            threads=threads,
-            batch_size=batch_size,
-            settings=settings,
-            on_progress=bar.advance,
-        )
+        run = candidates_of(index, topics, retrieval, bar.advance)
     seconds = time.perf_counter() - start
-    if remove_query:
-        run = without_query_documents(run)
-    if folding:
-        run = keep_best_passages(run, folding.delimiter, folding.hits)
     record = {
-        "index": describe_index(index),
-        "parameters": {
-            **asdict(settings),
-            "hits": hits,
-            "threads": threads,
-            "folding": asdict(folding) if folding else None,
-            "remove_query": remove_query,
-        },
+        "stage": "retrieve",
+        **record,
+        "index": index.describe(),
+        "parameters": retrieval.model_dump(exclude={"tag"}),
     }
-    return Retrieved(run, record, seconds)
+    return finished(retrieval.name, run, path, retrieval, record, seconds)
 
 
-def write_retrieved(retrieved: Retrieved, output: RunOutput, settings: SearchSettings, *, topics_name: str) -> None:
-    """Write a retrieved run and its provenance."""
-    output.write(retrieved.run, settings.name)
-    counts = {"topics": len(retrieved.run), "documents": sum(map(len, retrieved.run.values()))}
-    write_provenance(
-        output.path,
-        {
-            "stage": "retrieve",
-            "topics": topics_name,
-            **retrieved.record,
-            "counts": counts,
-            "seconds": {"retrieve": round(retrieved.seconds, 3)},
-        },
-    )
-
-
-def rerank_and_write(
-    candidates: Run,
-    topics: Topics,
-    texts: TextSource,
-    reranker: Reranker,
-    output: RunOutput,
-    *,
-    name: str,
-    depth: int,
-    record: dict[str, Any],
-    quiet: bool = False,
-) -> tuple[RerankedRun, float]:
-    """Rerank candidates, write the run and its provenance; return the run and the seconds of reranking.
-
-    :param name: what the model is called in the progress bar and, by default, in the run's tag
-    :param record: where candidates, topics and texts came from, for the provenance file
-    """
-    start = time.perf_counter()
-    with progress_bar(f"reranking by {name}", pair_count(candidates, depth), "pairs", quiet=quiet) as bar:
-        reranked = rerank_run(candidates, topics, texts, reranker, depth=depth, on_progress=bar.advance)
-    seconds = time.perf_counter() - start
-    output.write(reranked.run, tag_of(name))
-    counts = {
-        "topics": len(reranked.run),
-        "pairs": reranked.pairs,
-        "pairs_split_into_passages": reranked.split,
-        "pairs_cut": reranked.cut,
-    }
-    write_provenance(
-        output.path,
-        {
-            "stage": "rerank",
-            **record,
-            "model": reranker.describe(),
-            "parameters": {"depth": depth, "hits": output.hits},
-            "counts": counts,
-            "seconds": {"rerank": round(seconds, 3)},
-        },
-    )
-    return reranked, seconds
-
-
-def depth_of(model: ModelExpression, asked: int | None) -> int:
-    """Return how many candidates a model reranks: as many as asked for, or as a cascade's first stage says, or 100."""
-    return asked or stages_of(model)[0].depth or 100
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """Milliseconds that the reranking of a query may take.
-
-    :param milliseconds: for one query, scored by itself
-    :param timings: what ``reranker-kd benchmark`` wrote as JSON; None measures on the first queries
-    """
-
-    milliseconds: float
-    timings: str | None = None
-
-
-def keep_to_budget(
-    budget: Budget,
-    reranker: Reranker,
-    model: ModelExpression,
-    candidates: Run,
-    topics: Topics,
-    texts: TextSource,
-    depth: int,
-) -> tuple[Reranker, Plan]:
-    """Return what of a model or cascade fits into a budget, and the plan, which says how deep it goes.
-
-    :raises InputError: the budget pays for nothing, or the timings lack a model
-    """
-    stages = reranker.stages if isinstance(reranker, Cascade) else (Stage(reranker),)
-    names = [stage.model for stage in stages_of(model)]
-    depths = [min(depth, stage.depth or depth) for stage in stages]
-    if budget.timings is None:
-        first = dict(islice(candidates.items(), _TIMED_QUERIES))
-        requests = requests_of(first, topics, texts, reranker, depth)
-        milliseconds = [
-            milliseconds_a_pair(stage.reranker, [(query, listed[:limit]) for query, listed in requests])
-            for stage, limit in zip(stages, depths, strict=True)
-        ]
-    else:
-        timings = read_timings(budget.timings)
-        lacking = [name for name in names if name not in timings]
-        if lacking:
-            raise InputError(
-                f"{budget.timings}: has no figure of {lacking[0]}: benchmark it too, or leave the timings out to have "
-                "it measured here"
-            )
-        milliseconds = [timings[name] for name in names]
-    plan = plan_stages(names, depths, milliseconds, budget.milliseconds)
-    return within(reranker, plan), plan
-
-
-def calibrate_stopping(
-    reranker: Reranker, queries: int, candidates: Run, topics: Topics, texts: TextSource, depth: int
-) -> tuple[EarlyStopping, Calibration]:
-    """Return an early-stopping reranker with a margin that was fitted to the first queries of a run."""
-    assert isinstance(reranker, EarlyStopping)
-    first = dict(islice(candidates.items(), queries))
-    requests = [(q, listed[:depth]) for q, listed in requests_of(first, topics, texts, reranker, depth)]
-    fitted = calibrate(reranker.reranker, requests, reranker.rule)
-    return EarlyStopping(reranker.reranker, fitted.rule), fitted
-
-
-def search_and_write(
+def search_run(
     index: EmbeddingIndex,
     encoder: TextEncoder,
     topics: Topics,
-    output: RunOutput,
+    output: Output,
+    path: Path,
+    record: dict[str, Any],
     *,
-    topics_name: str,
-    batch_size: int = 256,
-    quiet: bool = False,
-) -> tuple[Run, float]:
-    """Search embeddings, write the run and its provenance; return the run and the seconds of searching."""
+    batch_size: int,
+    quiet: bool,
+) -> FinishedRun:
+    """Search embeddings for the documents nearest to each topic.
+
+    :param record: where the topics came from
+    """
     from reranker_kd.retrieve.dense.search import search_topics
 
     start = time.perf_counter()
     with progress_bar("searching", len(topics), "topics", quiet=quiet) as bar:
         run = search_topics(index, encoder, topics, hits=output.hits, batch_size=batch_size, on_progress=bar.advance)
     seconds = time.perf_counter() - start
-    output.write(run, tag_of(encoder.name))
-    write_provenance(
-        output.path,
-        {
-            "stage": "search",
-            "topics": topics_name,
-            "index": index.describe(),
-            "model": encoder.describe(),
-            "parameters": {"hits": output.hits},
-            "counts": {"topics": len(run), "documents": sum(map(len, run.values()))},
-            "seconds": {"search": round(seconds, 3)},
-        },
-    )
-    return run, seconds
+    record = {
+        "stage": "search",
+        **record,
+        "index": index.describe(),
+        "model": encoder.describe(),
+        "parameters": {"hits": output.hits},
+    }
+    return finished(tag_of(encoder.name), run, path, output, record, seconds)
 
 
-def model_keywords(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keywords for ``load_reranker`` out of the options of the command line or of a recipe.
+def reranked_run(
+    reranking: Reranking,
+    candidates: Run,
+    topics: Topics,
+    texts: TextSource | None,
+    path: Path | None,
+    record: dict[str, Any],
+    *,
+    quiet: bool,
+) -> FinishedRun:
+    """Rerank candidates.
 
-    What was left at its default is not passed on: a reranker of another package knows only keywords of its own.
+    :param texts: None where embeddings stand for all texts
+    :param record: where candidates, topics and texts came from
+    :raises InputError: a text is wanted and there is no source of texts, or a budget pays for nothing
+    :raises ModelError: no such model, or it cannot be loaded
     """
-    fields = RerankOptions.model_fields
-    given = {name: options[name] for name in fields if options.get(name) not in (None, fields[name].default)}
-    return given | ({"embeddings": options["embeddings"]} if options.get("embeddings") else {})
+    reranker = load_reranker(reranking.model, **_keywords(reranking))
+    name, depth = reranking.run_name, reranking.full_depth
+    docids = docids_within(candidates, depth)
+    wanted = frozenset(reranker.texts_wanted(docids))
+    if wanted and reranking.embeddings is not None:
+        _say_what_is_missing(reranking.embeddings, wanted, docids, isinstance(reranker, Cascade), texts is None)
+    source = texts or (lambda _: {})
+    if reranking.budget_ms is not None:
+        timed = requests_of(dict(islice(candidates.items(), _TIMED_QUERIES)), topics, source, wanted, depth)
+        models = [stage.model for stage in stages_of(reranking.model)]
+        reranker, plan = keep_to_budget(reranker, models, timed, depth, reranking.budget_ms)
+        depth = plan.depths[0]
+        record = {**record, "budget": asdict(plan)}
+        note(f"{name}: {plan}")
+    start = time.perf_counter()
+    with progress_bar(f"reranking by {name}", pair_count(candidates, depth), "pairs", quiet=quiet) as bar:
+        reranked = rerank_run(candidates, topics, source, reranker, depth=depth, wanted=wanted, on_progress=bar.advance)
+    seconds = time.perf_counter() - start
+    record = {
+        "stage": "rerank",
+        **record,
+        "model": reranker.describe(),
+        "parameters": {"depth": depth, "hits": reranking.hits},
+        "counts": {
+            "topics": len(reranked.run),
+            "pairs": reranked.pairs,
+            "passages": reranked.passages,
+            "pairs_split_into_passages": reranked.split,
+            "pairs_cut": reranked.cut,
+        },
+    }
+    return finished(name, reranked.run, path, reranking, record, seconds)
 
 
-def encoder_keywords(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what was asked of a network (its input's length, batches, device, precision, backend) by the options."""
-    return {name: options[name] for name in ModelOptions.model_fields if options.get(name) is not None}
+def _keywords(reranking: Reranking) -> dict[str, Any]:
+    # What was left at its default is not passed on: a reranker of another package knows keywords of its own only.
+    keys = {*RerankOptions.model_fields, "embeddings"}
+    return {key: value for key, value in reranking.changed().items() if key in keys}
+
+
+def _say_what_is_missing(
+    embeddings: str, wanted: frozenset[str], docids: set[str], is_cascade: bool, is_fault: bool
+) -> None:
+    if is_cascade:
+        if is_fault:
+            raise InputError("the later stages of a cascade read texts: give them by collection or index")
+        return
+    some = ", ".join(sorted(wanted)[:3]) + (", ..." if len(wanted) > 3 else "")
+    message = f"{embeddings}: {len(wanted)} of {len(docids)} documents have no embedding there ({some}): "
+    if is_fault:
+        raise InputError(f"{message}give their texts by collection or index, or encode them too")
+    note(f"{message}encoding them now")
+
+
+def finished(
+    name: str,
+    run: Run,
+    path: Path | None,
+    output: Output,
+    record: dict[str, Any],
+    seconds: float | None = None,
+) -> FinishedRun:
+    """Write a run, and what made it beside it.
+
+    :param name: the run's name, and its tag where the output has none
+    :param record: the stage, its inputs and its parameters; counts are added where it has none
+    :param seconds: wall-clock time of the stage, where it matters
+    """
+    counts = {"topics": len(run), "documents": sum(map(len, run.values()))}
+    record = {**record, "counts": record.get("counts", counts)}
+    if seconds is not None:
+        record["seconds"] = {record["stage"]: round(seconds, 3)}
+    if path is not None:
+        write_run(path, run, tag=output.tag or name, output_format=output.output_format, hits=output.hits)
+        write_provenance(path, record)
+    return FinishedRun(name, path, run, seconds, record)

@@ -10,7 +10,7 @@ from reranker_kd.errors import InputError
 from reranker_kd.formats.topics import read_topics
 from reranker_kd.rerank.base import Pair
 from reranker_kd.resources.sample_collection import SAMPLE_TOPICS, documented_names, readable
-from reranker_kd.retrieve.named_inputs import load_topics, texts_of_collection, texts_of_index
+from reranker_kd.retrieve.named_inputs import load_topics, texts_of
 from reranker_kd.types import Run
 
 _SAMPLE_PACKAGE = "numpy"
@@ -46,12 +46,7 @@ def pairs_of_run(
         drawn += [(qid, docid) for docid in draw.sample(found, min(_TEXTS_A_QUERY, len(found), count - len(drawn)))]
     queries = load_topics(topics)
     docids = {docid for _, docid in drawn}
-    if collection is not None:
-        texts = texts_of_collection(collection, docids)(docids)
-    else:
-        from reranker_kd.retrieve.lucene import LuceneIndex
-
-        texts = texts_of_index(LuceneIndex(index or ""))(docids)
+    texts = texts_of(index, collection, docids)(docids)
     check_complete(drawn, queries, texts)
     return [(queries[qid], texts[docid]) for qid, docid in drawn]
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
 from reranker_kd.errors import RecipeError
 
@@ -63,14 +62,3 @@ def _apply(content: dict[str, Any], change: str) -> None:
             place[last] = yaml.safe_load(value)
     except (ValueError, IndexError, TypeError, AttributeError, yaml.YAMLError):
         raise RecipeError(f"--set {change}: the recipe has no place {key}") from None
-
-
-def first_fault(error: ValidationError) -> str:
-    """Return the first fault of a recipe, by its key, and how many more there are."""
-    fault = error.errors()[0]
-    key = ".".join(map(str, fault["loc"]))
-    said = fault["msg"].removeprefix("Value error, ")
-    if fault["type"] == "extra_forbidden":
-        said = "is not a key that recipes have; check its spelling"
-    more = f" (and {error.error_count() - 1} more faults)" if error.error_count() > 1 else ""
-    return f"{key}: {said}{more}" if key else f"{said}{more}"

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
-Precision = Literal["auto", "float32", "bfloat16", "int8"]
+from reranker_kd.sections import Section
 
+
+def full_precision(name: Any) -> Any:
+    """Return a precision's full name; what is no short name stays as it is."""
+    return {"fp32": "float32", "bf16": "bfloat16"}.get(name, name) if isinstance(name, str) else name
+
+
+Precision = Annotated[Literal["auto", "float32", "bfloat16", "int8"], BeforeValidator(full_precision)]
 
 REFERENCE: dict[str, Any] = {"backend": "torch", "precision": "float32"}
 """The options whose scores are the same on every processor, but for rounding: what all others are held against."""
 
 
-class ModelOptions(BaseModel):
+class ModelOptions(Section):
     """How a model runs. The descriptions are those of the command line's options."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     max_length: int | None = Field(default=None, ge=1, description="Tokens of an input.  [default: the model's limit]")
     batch_tokens: int | None = Field(default=None, ge=1, description="Tokens of a batch, padding included.")

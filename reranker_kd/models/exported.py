@@ -13,6 +13,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 from reranker_kd.errors import ModelError
 from reranker_kd.models.folder import EXPORT_FILE, read_json
 from reranker_kd.models.settings import Framing, TextSettings
+from reranker_kd.sections import first_fault
 
 
 class Export(BaseModel):
@@ -70,9 +71,7 @@ def read_export(folder: Path) -> Export | None:
     try:
         export = Export.model_validate(read_json(path))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ModelError(f"{path}: {place}: {first['msg']}: export the model again") from None
+        raise ModelError(f"{path}: {first_fault(error)}: export the model again") from None
     for name in (*export.networks.values(), "tokenizer.json"):
         if Path(name).name != name or not (folder / name).is_file():
             raise ModelError(f"{path}: names {name}, which is not in the folder: export the model again")

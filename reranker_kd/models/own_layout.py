@@ -20,6 +20,7 @@ from reranker_kd.models.folder import check_weights, read_json
 from reranker_kd.models.loading import quiet_transformers
 from reranker_kd.models.network import Network
 from reranker_kd.models.start import SavedStart
+from reranker_kd.sections import first_fault
 
 if TYPE_CHECKING:
     from reranker_kd.models.kind import Kind, Shape
@@ -107,5 +108,4 @@ def read_shape(kind: Kind, path: Path) -> Any:
     try:
         return kind.shape.model_validate({"kind": kind.name, **content})
     except ValidationError as error:
-        fault = error.errors()[0]
-        raise ModelError(f"{path}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
+        raise ModelError(f"{path}: {first_fault(error)}") from None

@@ -1,25 +1,24 @@
 """Budgets: how many candidates each model may score within so many milliseconds a query.
 
-The stages of a cascade go from cheap to dear, and the budget is spent in this order: a stage gets as many candidates as
-it asks for, or as many as what is left pays for. What a shallow dear model would find in the first few candidates is
-less than what a cheap one finds in all of them (docs/doing-less.md has the figures).
+The stages of a cascade go from cheap to expensive, and the budget is spent in this order: a stage gets as many
+candidates as it asks for, or as many as what is left pays for. What an expensive model would find in the first few
+candidates is less than what a cheap one finds in all of them (docs/doing-less.md has the figures).
 """
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
+from time import perf_counter
 
-from reranker_kd.errors import FormatError, InputError
+from reranker_kd.errors import InputError
 from reranker_kd.rerank.base import Request, Reranker
 from reranker_kd.rerank.cascade import Cascade, Stage
 
 # Fewer candidates than these have no order to change.
 _FEWEST = 2
+_REPEATS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,64 +89,46 @@ def plan_stages(models: Sequence[str], depths: Sequence[int], milliseconds: Sequ
     return Plan(budget, tuple(stages))
 
 
-def within(reranker: Reranker, plan: Plan) -> Reranker:
-    """Return a cascade of the stages that a plan keeps; of a single model the model, to be run at the plan's depth."""
-    if not isinstance(reranker, Cascade):
-        return reranker
-    loaded = [stage.reranker for stage in reranker.stages[: len(plan.depths)]]
-    return Cascade([Stage(model, depth) for model, depth in zip(loaded, plan.depths, strict=True)])
-
-
-def milliseconds_a_pair(
+def keep_to_budget(
     reranker: Reranker,
+    models: Sequence[str],
     requests: Sequence[Request],
+    depth: int,
+    budget: float,
     *,
-    repeats: int = 3,
-    clock: Callable[[], float] = time.perf_counter,
-) -> float:
-    """Return the median time of scoring a pair, one query at a time, after one that is not counted.
+    clock: Callable[[], float] | None = None,
+) -> tuple[Reranker, Plan]:
+    """Return what of a model or cascade fits into a budget, and the plan, whose first depth it is to be run at.
 
-    :param requests: queries with the candidates to be timed, at least one
-    :param clock: gives seconds
-    :raises InputError: no candidates
+    :param models: names of the model, or of the cascade's stages
+    :param requests: queries that the models are timed on, one by one, with their candidates
+    :param depth: candidates that are to be reranked
+    :param budget: milliseconds a query
+    :param clock: gives seconds; by default those of this machine
+    :raises InputError: the budget pays for nothing, or no query has a candidate
     """
-    timed = [(query, candidates) for query, candidates in requests if candidates]
-    if not timed:
+    clock = clock or perf_counter
+    stages = reranker.stages if isinstance(reranker, Cascade) else (Stage(reranker),)
+    depths = [min(depth, stage.depth or depth) for stage in stages]
+    milliseconds = [
+        _milliseconds_a_pair(stage.reranker, [(query, listed[:limit]) for query, listed in requests if listed], clock)
+        for stage, limit in zip(stages, depths, strict=True)
+    ]
+    plan = plan_stages(models, depths, milliseconds, budget)
+    if not isinstance(reranker, Cascade):
+        return reranker, plan
+    kept = [Stage(stage.reranker, depth) for stage, depth in zip(stages, plan.depths, strict=False)]
+    return Cascade(kept), plan
+
+
+def _milliseconds_a_pair(reranker: Reranker, requests: Sequence[Request], clock: Callable[[], float]) -> float:
+    """Return the median time of scoring a pair, one query at a time, after one query that is not counted."""
+    if not requests:
         raise InputError("a budget is measured on candidates: give it at least one query that has some")
-    reranker.rerank_batch(timed[:1])
+    reranker.rerank_batch(requests[:1])
     times = []
-    for request in timed * repeats:
+    for request in [*requests] * _REPEATS:
         start = clock()
         pairs = reranker.rerank_batch([request]).pairs
         times.append(1000 * (clock() - start) / pairs)
     return median(times)
-
-
-def read_timings(path: str | Path) -> dict[str, float]:
-    """Return model -> milliseconds of a pair out of what ``reranker-kd benchmark`` wrote as JSON.
-
-    Of a model that was measured several times (on several backends, say) the slowest counts: a budget is to be kept.
-
-    :raises InputError: the file cannot be read
-    :raises FormatError: it is no such JSON
-    """
-    try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot read: {error.strerror or error}") from None
-    except ValueError as error:
-        raise FormatError(path, None, f"no JSON: {error}") from None
-    timings: dict[str, float] = {}
-    try:
-        for entry in document["models"]:
-            # A model that failed to run has no figure.
-            if entry.get("pairs_per_second"):
-                name = str(entry["model"])
-                timings[name] = max(timings.get(name, 0.0), 1000 / float(entry["pairs_per_second"]))
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise FormatError(
-            path,
-            None,
-            'expected {"models": [{"model": NAME, "pairs_per_second": NUMBER}, ...]}, as benchmark writes it',
-        ) from None
-    return timings

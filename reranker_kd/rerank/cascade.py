@@ -1,4 +1,4 @@
-"""Cascades: a cheap model scores many candidates, a dear one the best of these."""
+"""Cascades: a cheap model scores many candidates, an expensive one the best of these."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def stages_of(expression: ModelExpression) -> tuple[NamedStage, ...]:
     """
     if isinstance(expression, str) and Path(expression).is_dir():
         return (NamedStage(expression),)
-    said = expression if isinstance(expression, str) else " > ".join(expression)
+    shown = expression if isinstance(expression, str) else " > ".join(expression)
     parts = expression.split(">") if isinstance(expression, str) else expression
     stages = tuple(_named_stage(part.strip()) for part in parts)
     if not stages or not all(stage.model for stage in stages):
-        raise ModelError(f"{said or 'no model'}: a stage names no model; expected NAME:DEPTH > NAME:DEPTH")
-    _check_depths([stage.depth for stage in stages], said)
+        raise ModelError(f"{shown or 'no model'}: a stage names no model; expected NAME:DEPTH > NAME:DEPTH")
+    _check_depths([stage.depth for stage in stages], shown)
     return stages
 
 
@@ -150,14 +150,14 @@ def _shallower(one: int | None, other: int | None) -> int | None:
     return min(given, default=None)
 
 
-def _check_depths(depths: Sequence[int | None], said: str) -> None:
+def _check_depths(depths: Sequence[int | None], shown: str) -> None:
     before: int | None = None
     for number, depth in enumerate(depths, start=1):
         if depth is not None and depth < 1:
-            raise ModelError(f"{said}: stage {number} scores {depth} candidates; expected at least 1")
+            raise ModelError(f"{shown}: stage {number} scores {depth} candidates; expected at least 1")
         if depth is not None and before is not None and depth > before:
             raise ModelError(
-                f"{said}: stage {number} scores {depth} candidates, more than the {before} of the stage before it: "
+                f"{shown}: stage {number} scores {depth} candidates, more than the {before} of the stage before it: "
                 "depths may shrink, not grow"
             )
         before = _shallower(before, depth)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from reranker_kd.sections import GoesWith, Section
 from reranker_kd.types import FloatArray
 
 
@@ -40,21 +41,24 @@ AGGREGATIONS: dict[str, Callable[[FloatArray, int], float]] = {
 }
 
 
-class LongDocuments(BaseModel):
-    """How a document is split into passages and scored. The descriptions are those of the command line's options."""
+_BY_PASSAGES = GoesWith("long_documents", ("maxp", "meanp", "topk"))
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+
+class LongDocuments(Section):
+    """How a document is split into passages and scored. The descriptions are those of the command line's options."""
 
     long_documents: Literal["maxp", "firstp", "meanp", "topk"] = Field(
         default="maxp",
         description="Score of a document out of its passages: best, first, mean, mean of the best few.",
     )
     passage_length: int | None = Field(default=None, ge=1, description="Tokens of a passage.  [default: what fits]")
-    passage_stride: int | None = Field(
+    passage_stride: Annotated[int | None, _BY_PASSAGES] = Field(
         default=None, ge=1, description="Tokens between the starts of passages.  [default: half of the length]"
     )
-    top_passages: int = Field(default=3, ge=1, description="Passages whose scores are averaged; with topk.")
-    max_passages: int = Field(
+    top_passages: Annotated[int, GoesWith("long_documents", ("topk",))] = Field(
+        default=3, ge=1, description="Passages whose scores are averaged; with --long-documents topk."
+    )
+    max_passages: Annotated[int, _BY_PASSAGES] = Field(
         default=8, ge=1, description="Passages that a document may cost at most, the first and evenly spread others."
     )
 

@@ -8,13 +8,12 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from reranker_kd.errors import ModelError
+from reranker_kd.errors import InputError, ModelError
 from reranker_kd.models.registry import bundled_students, installed_models, local_folder, model_folder
 from reranker_kd.rerank.base import Reranker
 from reranker_kd.rerank.cascade import Cascade, ModelExpression, NamedStage, Stage, is_cascade, stages_of
 from reranker_kd.rerank.options import RerankOptions
+from reranker_kd.sections import checked
 
 ENTRY_POINT_GROUP = "reranker_kd.rerankers"
 """Packages add rerankers under this group: a name, and a callable that takes keywords and returns a Reranker."""
@@ -64,12 +63,9 @@ def _load_one(name: str, embeddings: str | Path | None, options: Mapping[str, An
     from reranker_kd.rerank.model_reranker import TextReranker, load_model_reranker
 
     try:
-        asked = RerankOptions(**options)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        key = ".".join(map(str, fault["loc"]))
-        known = f"; it takes {', '.join(RerankOptions.model_fields)}" if fault["type"] == "extra_forbidden" else ""
-        raise ModelError(f"{name}: {key}: {fault['msg']}{known}") from None
+        asked = checked(RerankOptions, options)
+    except InputError as error:
+        raise ModelError(f"{name}: {error}; it takes {', '.join(RerankOptions.model_fields)}") from None
     loaded = load_model_reranker(folder or model_folder(name), name, asked)
     if embeddings is None:
         return loaded

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import islice
 
 from reranker_kd.errors import CandidateError
-from reranker_kd.rerank.base import Progress, Reranker, no_progress
+from reranker_kd.rerank.base import Progress, Request, Reranker, no_progress
 from reranker_kd.types import Candidate, Query, Run, TextSource, Topics
 
 _PAIRS_A_POOL = 16384
@@ -32,6 +33,7 @@ def rerank_run(
     reranker: Reranker,
     *,
     depth: int = 100,
+    wanted: Collection[str] | None = None,
     on_progress: Progress = no_progress,
 ) -> RerankedRun:
     """Rerank the first ``depth`` candidates of every query; those below keep their order after them.
@@ -39,14 +41,16 @@ def rerank_run(
     :param candidates: the run to rerank
     :param topics: the texts of at least the run's queries
     :param texts: where the documents' texts come from
+    :param wanted: what the reranker wants the texts of (:meth:`Reranker.texts_wanted`), where it was asked before
     :param on_progress: called with the number of pairs finished since the last call
     :raises CandidateError: a query that the topics lack, or a document that is empty or has no text
     """
     check_topics(candidates, topics)
+    wanted = frozenset(reranker.texts_wanted(docids_within(candidates, depth)) if wanted is None else wanted)
     run: Run = {}
     pairs = passages = split = cut = 0
     for pool in _pools(candidates, depth):
-        requests = requests_of(pool, topics, texts, reranker, depth)
+        requests = requests_of(pool, topics, texts, wanted, depth)
         batch = reranker.rerank_batch(requests, depth=depth, on_progress=on_progress)
         for ranking in batch.rankings:
             run[ranking.query.qid] = {candidate.docid: candidate.score for candidate in ranking.candidates}
@@ -73,16 +77,16 @@ def check_topics(candidates: Run, topics: Topics) -> None:
 
 
 def requests_of(
-    candidates: Run, topics: Topics, texts: TextSource, reranker: Reranker, depth: int
-) -> list[tuple[Query, list[Candidate]]]:
-    """Return the queries of a run with their candidates, texts that the reranker needs down to ``depth``.
+    candidates: Run, topics: Topics, texts: TextSource, wanted: AbstractSet[str], depth: int
+) -> list[Request]:
+    """Return the queries of a run with their candidates.
 
+    :param wanted: documents that come with their texts, down to ``depth``
     :raises CandidateError: a document that has no text
     """
-    asked = dict.fromkeys(docid for documents in candidates.values() for docid in list(documents)[:depth])
-    wanted = frozenset(reranker.texts_wanted(asked))
-    found = texts([docid for docid in asked if docid in wanted]) if wanted else {}
-    requests = []
+    read = sorted(wanted & docids_within(candidates, depth))
+    found = texts(read) if read else {}
+    requests: list[Request] = []
     for qid, documents in candidates.items():
         listed = []
         for place, (docid, score) in enumerate(documents.items()):

@@ -14,7 +14,7 @@ from pathlib import Path
 from reranker_kd.errors import InputError, OutputError
 from reranker_kd.formats.collections import read_numbered_documents
 from reranker_kd.formats.parsing import raise_fault
-from reranker_kd.retrieve.lucene import LuceneIndexWriter, index_with_anserini, is_index
+from reranker_kd.retrieve.lucene import index_with_anserini, is_index, write_index
 
 _DOCUMENTS_A_CALL = 1000
 
@@ -68,18 +68,18 @@ def build_index(
 
     with _new_index_folder(Path(index), overwrite=overwrite) as folder:
         lines = as_json()
-        # The first batch is read before Java starts: a fault at the top of the file shows at once.
-        batch = list(islice(lines, _DOCUMENTS_A_CALL))
-        if not batch:
-            raise InputError(f"{collection}: none of its {len(empty)} documents holds text; there is nothing to index")
-        writer = LuceneIndexWriter(folder, threads=threads)
-        try:
+
+        def batches(batch: list[str]) -> Iterator[list[str]]:
             while batch:
-                writer.add(batch)
+                yield batch
                 on_progress(len(batch))
                 batch = list(islice(lines, _DOCUMENTS_A_CALL))
-        finally:
-            writer.close()
+
+        # The first batch is read before Java starts: a fault at the top of the file shows at once.
+        first = list(islice(lines, _DOCUMENTS_A_CALL))
+        if not first:
+            raise InputError(f"{collection}: none of its {len(empty)} documents holds text; there is nothing to index")
+        write_index(folder, batches(first), threads=threads)
     return IndexingCounts(indexed, len(empty), empty[0] if empty else None)
 
 

@@ -23,6 +23,8 @@ def load_topics(topics: str, topics_format: str | None = None) -> Topics:
     """Return topics out of a file, or those that Pyserini knows by a name such as ``dl19-passage``."""
     if _is_file(topics, "topics"):
         return read_topics(topics, topics_format)
+    if topics_format is not None:
+        raise InputError(f"{topics}: no such file, and topics that Pyserini knows by name have no format to be given")
     # Java starts for names only.
     from reranker_kd.retrieve.lucene import pyserini_topics
 
@@ -47,15 +49,27 @@ def _is_file(name: str, kind: str) -> bool:
     return False
 
 
-def texts_of_index(index: LuceneIndex, *, threads: int = 1) -> TextSource:
-    """Return a source that fetches texts from an index as they are asked for."""
-    return lambda docids: index.texts(docids, threads=threads)
+def texts_of(
+    index: LuceneIndex | str | None, collection: str | Path | None, docids: Collection[str], *, threads: int = 1
+) -> TextSource:
+    """Return the source of the texts of these documents; it is opened when the first text is asked for.
+
+    :param index: a Lucene index, its folder or its name, out of which texts are fetched as they are asked for
+    :param collection: what else holds the texts, which are read in one pass and kept
+    :param docids: all documents that may be asked for
+    """
+    if collection is not None:
+        texts = cache(lambda: read_texts(collection, docids))
+        return lambda asked: {docid: texts()[docid] for docid in asked if docid in texts()}
+    opened = cache(lambda: open_index(index or ""))
+    return lambda asked: opened().texts(asked, threads=threads)
 
 
-def texts_of_collection(collection: str | Path, docids: Collection[str]) -> TextSource:
-    """Return a source that holds the texts of these documents, out of one pass over a collection when first asked."""
-    texts = cache(lambda: read_texts(collection, docids))
-    return lambda asked: {docid: texts()[docid] for docid in asked if docid in texts()}
+def open_index(index: LuceneIndex | str | Path) -> LuceneIndex:
+    """Return an index by its folder or name; one that is open as it is."""
+    from reranker_kd.retrieve.lucene import LuceneIndex
+
+    return index if isinstance(index, LuceneIndex) else LuceneIndex(index)
 
 
 @contextmanager

@@ -196,7 +196,7 @@ def test_a_java_that_is_too_old(inputs):
 
 def test_a_recipe_with_an_unknown_key(inputs, capsys):
     Path("recipe.yaml").write_text("topics: topics.tsv\ncollection: docs.tsv\nretrieve: {hit: 10}\n")
-    _fails(capsys, "run recipe.yaml --output folder", r"recipe\.yaml: retrieve\.hit: is not a key that recipes have")
+    _fails(capsys, "run recipe.yaml --output folder", r"recipe\.yaml: retrieve\.hit: is not a key that is known here")
     assert not Path("folder").exists()
 
 

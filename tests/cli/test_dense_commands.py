@@ -67,7 +67,7 @@ def test_documents_without_embedding_are_named_and_counted(place, capsys):
     with (place / "bm25.txt").open("a") as stream:
         stream.write("2 Q0 e 3 0.5 x\n2 Q0 f 4 0.4 x\n")
     said = _call(capsys, *GATHER, status=1)
-    assert "embeddings: 2 of 6 documents have no embedding there (e, f): give their texts by --collection" in said
+    assert "embeddings: 2 of 6 documents have no embedding there (e, f): give their texts by collection" in said
     assert not (place / "out.txt").exists()
     with (place / "docs.tsv").open("a") as stream:
         stream.write("e\ta dog\nf\tcat\n")
@@ -109,7 +109,7 @@ def test_a_recipe_reranks_by_embeddings(place, capsys):
         ([*SEARCH, "--nprobe", 2], 1, "nprobe"),
         (["search", "--index", "nothing", *SEARCH[3:]], 1, "nothing"),
         ([*GATHER[:-1], "nothing"], 1, "nothing"),
-        (RERANK, 2, "or the documents' --embeddings"),
+        (RERANK, 2, "or the embeddings of each reranking"),
     ],
 )
 def test_bad_input(place, capsys, arguments, status, fault):

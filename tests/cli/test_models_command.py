@@ -10,10 +10,10 @@ import pytest
 from reranker_kd.cli import main
 from reranker_kd.distill.data.augmentation import AUGMENTATIONS
 from reranker_kd.distill.methods import KNOWN_LOSSES, METHODS
-from reranker_kd.distill.students import STUDENTS
 from reranker_kd.distill.teachers.settings import TEACHERS
+from reranker_kd.models.kinds import KINDS
 from reranker_kd.models.pooling import POOLINGS
-from reranker_kd.models.twin import TwinConfig
+from reranker_kd.models.settings import TextSettings
 
 
 def _printed(capsys, *options: str) -> str:
@@ -33,11 +33,11 @@ def test_json_has_a_key_for_every_group(capsys):
     assert {group: set(entries) for group, entries in groups.items() if not group.endswith("losses")} == {
         "rerankers": set(groups["rerankers"]),
         "methods": set(METHODS),
-        "students": set(STUDENTS),
+        "kinds": set(KINDS),
         "teachers": set(TEACHERS),
         "augmentations": set(AUGMENTATIONS),
         "poolings": {*POOLINGS, "weighted"},
-        "crossings": set(get_args(TwinConfig.model_fields["crossing"].annotation)),
+        "crossings": set(get_args(TextSettings.model_fields["crossing"].annotation)),
     }
 
 

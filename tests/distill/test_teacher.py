@@ -251,7 +251,7 @@ def test_a_members_scale_outlives_only_raw(recipe_folder, normalise):
         ("a name", "teacher: expected keys and values, such as model: NAME"),
         ({}, "teacher: give one of model, run, qrels, ensemble, got none of them"),
         ({"model": "m", "run": "r"}, "teacher: give one of .*, got model and run"),
-        ({"model": "m", "max_lenght": 200}, r"teacher\.max_lenght: is not a key that recipes have"),
+        ({"model": "m", "max_lenght": 200}, r"teacher\.max_lenght: is not a key"),
         ({"run": "r", "max_length": 200}, r"teacher\.max_length: is not a key"),
         ({"model": "m", "max_length": "long"}, r"teacher\.max_length: Input should be a valid integer"),
         ({"model": 3}, r"teacher\.model: Input should be a valid string"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reranker_kd.errors import RecipeError
-from reranker_kd.experiment.recipe import read_recipe, run_name
+from reranker_kd.experiment.recipe import read_recipe
 
 MINIMAL = "topics: topics.tsv\nindex: index\n"
 
@@ -42,7 +42,7 @@ def test_variables(write, monkeypatch):
 
 def test_runs_are_called_by_their_model_unless_named(write):
     recipe = read_recipe(write(MINIMAL + "rerank: [{model: some/folder}, {model: some/folder, name: other}]\n"))
-    assert [run_name(reranking) for reranking in recipe.rerank] == ["folder", "other"]
+    assert [reranking.run_name for reranking in recipe.rerank] == ["folder", "other"]
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,17 @@ def test_runs_are_called_by_their_model_unless_named(write):
         (MINIMAL + "rerank: [{depth: 10}]\n", r"rerank\.0\.model: Field required"),
         (MINIMAL + "rerank: [{model: m}, {model: m}]\n", "two runs are called m"),
         (MINIMAL + "rerank: [{model: m, long_documents: sum}]\n", r"rerank\.0\.long_documents: "),
+        (MINIMAL + "rerank: [{model: m, early_stopping: 10}]\n", r"rerank\.0\.early_stopping: is not a key"),
+        (MINIMAL + "rerank: [{model: m, top_passages: 2}]\n", r"rerank\.0: top_passages goes with long_documents topk"),
+        (
+            MINIMAL + "rerank: [{model: m, long_documents: firstp, passage_stride: 9}]\n",
+            r"rerank\.0: passage_stride goes with long_documents maxp or meanp or topk",
+        ),
+        (MINIMAL + "retrieve: {k1: 0.9}\n", r"retrieve: k1 goes with b: give both"),
+        (MINIMAL + "retrieve: {k1: 0.9, b: 0, qld: true}\n", r"retrieve: k1 has no effect beside qld"),
+        (MINIMAL + "retrieve: {max_passage_hits: 9}\n", r"retrieve: max_passage_hits goes with max_passage"),
+        (MINIMAL + "candidates: c\nretrieve: {rm3: true}\n", r"retrieve\.rm3 has no effect beside candidates"),
+        ("topics: t\ncandidates: c\nrerank: [{model: m}]\n", "or the embeddings of each reranking"),
         ("- a list\n", "expected keys and values"),
         ("topics: [\n", "broken YAML"),
     ],
@@ -73,3 +84,15 @@ def test_changes_that_fit_nowhere(write, change):
 def test_a_missing_recipe(tmp_path):
     with pytest.raises(RecipeError, match="cannot read"):
         read_recipe(tmp_path / "recipe.yaml")
+
+
+def test_a_recipe_as_it_was_run_is_a_recipe(write, tmp_path):
+    # It holds every default, also those of keys whose partner is absent.
+    recipe = read_recipe(write(MINIMAL + "candidates: c\nretrieve: {threads: 4}\nrerank: [{model: m, depth: 5}]\n"))
+    (tmp_path / "recipe.json").write_text(recipe.model_dump_json())
+    assert read_recipe(tmp_path / "recipe.json") == recipe
+
+
+def test_short_names_of_precisions(write):
+    recipe = read_recipe(write(MINIMAL + "rerank: [{model: m, precision: bf16}]\n"))
+    assert recipe.rerank[0].precision == "bfloat16"

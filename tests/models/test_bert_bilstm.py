@@ -193,7 +193,7 @@ WRONG = [
     ("dropout", None, "dropout: Input should be a valid number"),
     ("segments", "blue", "segments: Input should be a valid boolean"),
     ("model_type", "bert", "model_type is 'bert', expected 'bert-bilstm'"),
-    ("colour", "red", "colour: Extra inputs are not permitted"),
+    ("colour", "red", "colour: is not a key that is known here"),
     ("vocabulary_size", None, "config.json lacks vocabulary_size"),
 ]
 

@@ -172,7 +172,7 @@ def _break_config(folder, **changes):
     ("changes", "fault"),
     [
         ({"crossing": "euclid"}, "config.json: crossing: Input should be 'cosine', 'dot' or 'residual'"),
-        ({"pool": "mean"}, "config.json: pool: Extra inputs are not permitted"),
+        ({"pool": "mean"}, "config.json: pool: is not a key that is known here"),
         ({"pooling": "median"}, "no pooling 'median'; known: weighted, cls"),
         ({"crossing": "residual"}, "the weights do not fit config.json: weight crossing"),
         ({"towers": "separate"}, "query: holds no weights"),

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reranker_kd.cli import main
-from reranker_kd.errors import FormatError, InputError
+from reranker_kd.errors import InputError
 from reranker_kd.rerank.base import Reranker
-from reranker_kd.rerank.budget import milliseconds_a_pair, plan_stages, read_timings, within
+from reranker_kd.rerank.budget import keep_to_budget, plan_stages
 from reranker_kd.rerank.cascade import Cascade, Stage
 from reranker_kd.types import Candidate, Query
 
@@ -72,48 +72,38 @@ def test_more_budget_gives_no_stage_less_until_it_is_spent(budget, more, millise
     assert plan_stages("abc", (90, 40, 10), milliseconds, budget + more).depths[0] >= plan.depths[0]
 
 
-def test_a_cascade_keeps_what_is_paid_for():
-    clock = [0.0]
-    models = [Timed(clock, 0.001), Timed(clock, 0.002)]
-    cascade = Cascade([Stage(models[0], 100), Stage(models[1], 10)])
-    both = within(cascade, plan_stages("ab", (100, 10), (1.0, 2.0), 110))
-    assert [(stage.reranker, stage.depth) for stage in both.stages] == [(models[0], 100), (models[1], 5)]
-    one = within(cascade, plan_stages("ab", (100, 10), (1.0, 2.0), 80))
-    assert [(stage.reranker, stage.depth) for stage in one.stages] == [(models[0], 80)]
-    assert within(models[0], plan_stages("a", (100,), (1.0,), 80)) is models[0]
+def _requests(*counts):
+    return [(Query(str(n), "q"), [Candidate(f"d{i}", -i, "t") for i in range(n)]) for n in counts]
 
 
-def test_milliseconds_are_the_median_of_single_queries():
+@pytest.fixture
+def models():
     clock = [0.0]
-    requests = [(Query(str(n), "q"), [Candidate(f"d{i}", -i, "t") for i in range(n)]) for n in (5, 9, 0)]
-    model = Timed(clock, 0.003)
-    assert milliseconds_a_pair(model, requests, clock=lambda: clock[0]) == pytest.approx(3.0)
+    return Timed(clock, 0.001), Timed(clock, 0.002), lambda: clock[0]
+
+
+def test_a_cascade_keeps_what_is_paid_for(models):
+    cheap, dear, clock = models
+    cascade = Cascade([Stage(cheap, 100), Stage(dear, 10)])
+    both, plan = keep_to_budget(cascade, "ab", _requests(100, 100, 0), 100, 111, clock=clock)
+    assert [(stage.reranker, stage.depth) for stage in both.stages] == [(cheap, 100), (dear, 5)]
+    assert [stage.milliseconds for stage in plan.stages] == pytest.approx([1.0, 2.0])
+    one, _ = keep_to_budget(cascade, "ab", _requests(100), 100, 80.5, clock=clock)
+    assert [(stage.reranker, stage.depth) for stage in one.stages] == [(cheap, 80)]
+    shallow, _ = keep_to_budget(cascade, "ab", _requests(100), 20, 1e6, clock=clock)
+    assert [stage.depth for stage in shallow.stages] == [20, 10]
+
+
+def test_a_model_by_itself_stays_as_it_is(models):
+    cheap, _, clock = models
+    kept, plan = keep_to_budget(cheap, ["a"], _requests(5, 9), 100, 80.5, clock=clock)
+    assert kept is cheap
+    assert plan.depths == [80]
+
+
+def test_no_candidate_to_measure_on(models):
     with pytest.raises(InputError, match="at least one query"):
-        milliseconds_a_pair(model, requests[2:])
-
-
-def test_timings_of_a_benchmark(tmp_path):
-    path = tmp_path / "benchmark.json"
-    entries = [
-        {"model": "a", "backend": "torch", "pairs_per_second": 500.0},
-        {"model": "a", "backend": "openvino", "pairs_per_second": 2000.0},
-        {"model": "b", "pairs_per_second": None, "error": "no such folder"},
-    ]
-    path.write_text(json.dumps({"models": entries}))
-    assert read_timings(path) == {"a": 2.0}
-
-
-@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"models": [{"pairs_per_second": 1}]}', '{"models": [1]}'])
-def test_faulty_timings_name_the_file(tmp_path, content):
-    path = tmp_path / "benchmark.json"
-    path.write_text(content)
-    with pytest.raises(FormatError, match=r"benchmark\.json: "):
-        read_timings(path)
-
-
-def test_missing_timings(tmp_path):
-    with pytest.raises(InputError, match="cannot read"):
-        read_timings(tmp_path / "absent.json")
+        keep_to_budget(models[0], ["a"], _requests(0), 100, 80)
 
 
 @pytest.fixture
@@ -124,8 +114,6 @@ def workplace(cross_encoder_folder, tmp_path, monkeypatch):
     Path("docs.tsv").write_text("".join(f"d{i}\theat flow {i}\n" for i in range(12)))
     Path("topics.tsv").write_text("1\theat\n2\tflow\n")
     Path("run.txt").write_text("".join(f"{q} Q0 d{i} {i + 1} {90 - i} x\n" for q in "12" for i in range(12)))
-    figures = [{"model": "one", "pairs_per_second": 1000}, {"model": "two", "pairs_per_second": 100}]
-    Path("benchmark.json").write_text(json.dumps({"models": figures}))
     return tmp_path
 
 
@@ -137,42 +125,31 @@ def _rerank(*arguments: str) -> int:
 
 
 def test_the_command_says_what_it_chose(workplace, capsys):
-    assert _rerank("--model", "one:10 > two:5", "--budget-ms", "45", "--timings", "benchmark.json") == 0
-    said = capsys.readouterr().err
-    assert "budget of 45 ms a query: 10 of 10 candidates by one at 1 ms, 3 of 5 candidates by two at 10 ms" in said
-    assert "40 ms expected" in said
+    assert _rerank("--model", "one:10 > two:5", "--budget-ms", "1e6") == 0
+    assert "budget of 1e+06 ms a query: 10 of 10 candidates by one at" in capsys.readouterr().err
     record = json.loads(Path("out.txt.provenance.json").read_text())
-    assert [stage["depth"] for stage in record["model"]["stages"]] == [10, 3]
-    assert [stage["depth"] for stage in record["budget"]["stages"]] == [10, 3]
-    assert record["counts"]["pairs"] == 2 * 13
+    assert [stage["depth"] for stage in record["model"]["stages"]] == [10, 5]
+    assert [stage["depth"] for stage in record["budget"]["stages"]] == [10, 5]
+    assert record["counts"]["pairs"] == 2 * 15
 
 
-def test_a_single_model_gets_a_depth(workplace):
-    assert _rerank("--model", "two", "--budget-ms", "45", "--timings", "benchmark.json") == 0
+def test_a_single_model_gets_a_depth(workplace, monkeypatch):
+    ticks = iter(range(1000))
+    # Each look at the clock is a second later: a query of 12 candidates takes one.
+    monkeypatch.setattr("reranker_kd.rerank.budget.perf_counter", lambda: float(next(ticks)))
+    assert _rerank("--model", "two", "--budget-ms", "350") == 0
     record = json.loads(Path("out.txt.provenance.json").read_text())
     assert record["parameters"]["depth"] == 4
     assert record["counts"]["pairs"] == 8
 
 
-def test_without_timings_the_models_are_measured(workplace, capsys):
-    assert _rerank("--model", "one:10 > two:5", "--budget-ms", "1e6") == 0
-    assert "10 of 10 candidates by one" in capsys.readouterr().err
-
-
-def test_timings_that_lack_a_model_or_a_budget(workplace, capsys):
-    assert _rerank("--model", "./one", "--budget-ms", "9", "--timings", "benchmark.json") == 1
-    assert "has no figure of ./one" in capsys.readouterr().err
-    assert _rerank("--model", "one", "--timings", "benchmark.json") == 2
-
-
 def test_a_recipe_has_budgets_too(workplace):
     Path("recipe.yaml").write_text(
         "topics: topics.tsv\ncollection: docs.tsv\ncandidates: run.txt\n"
-        "rerank: [{model: one, depth: 7, budget_ms: 1.0e+6, early_stopping: 3}]\n"
+        "rerank: [{model: one, depth: 7, budget_ms: 1.0e+6}]\n"
     )
     with pytest.raises(SystemExit) as stopped:
         main(["run", "recipe.yaml", "--output", "out", "--quiet"])
     assert stopped.value.code == 0
     record = json.loads(Path("out/run.one.txt.provenance.json").read_text())
     assert record["budget"]["stages"][0]["depth"] == 7
-    assert record["model"]["early_stopping"]["top_k"] == 3

@@ -15,7 +15,7 @@ from make_tiny_twins import make_tiny_twin
 from reranker_kd import load_reranker
 from reranker_kd.cli import main
 from reranker_kd.errors import CandidateError, ModelError, RecipeError
-from reranker_kd.experiment.recipe import read_recipe, run_name
+from reranker_kd.experiment.recipe import read_recipe
 from reranker_kd.formats.runs import read_run
 from reranker_kd.rerank.base import Reranker
 from reranker_kd.rerank.cascade import Cascade, NamedStage, Stage, stages_of, tag_of
@@ -254,4 +254,4 @@ def test_a_recipe_is_checked_before_it_runs(tmp_path):
     with pytest.raises(RecipeError, match=r"rerank\.0\.model: .*stage 2 scores 6"):
         read_recipe(path)
     path.write_text("topics: t\nindex: i\nrerank: [{model: 'some/twin:5 > cross:3'}]\n")
-    assert run_name(read_recipe(path).rerank[0]) == "twin-5+cross-3"
+    assert read_recipe(path).rerank[0].run_name == "twin-5+cross-3"

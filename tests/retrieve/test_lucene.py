@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from reranker_kd.errors import InputError, LuceneError
+from reranker_kd.errors import LuceneError
 from reranker_kd.evaluate.evaluation import evaluate_run
 from reranker_kd.evaluate.measures import parse_measures
 from reranker_kd.formats.qrels import read_qrels
@@ -94,11 +94,6 @@ def test_progress_adds_up_to_the_topics(index):
 def test_texts_are_what_was_indexed(index):
     assert index.texts([*DOCUMENTS, "absent"]) == DOCUMENTS
     assert index.known([*DOCUMENTS, "absent"]) == DOCUMENTS.keys()
-
-
-def test_one_of_k1_and_b_is_refused(index):
-    with pytest.raises(InputError, match="needs both k1 and b"):
-        index.search(TOPICS, settings=SearchSettings(k1=1.0))
 
 
 def test_an_index_without_text_or_vectors_says_so(tmp_path):

@@ -29,7 +29,7 @@ from pydantic import (
 )
 
 from reranker_kd.errors import RecipeError
-from reranker_kd.formats.recipe_file import first_fault
+from reranker_kd.sections import first_fault
 
 Use = Literal["score", "rank", "reciprocal_rank"]
 Absent = Literal["unknown", "worst"]

@@ -3,47 +3,45 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
-from reranker_kd.errors import InputError, LuceneError
+from reranker_kd.errors import LuceneError
 from reranker_kd.formats.document_text import text_of_stored_document
 from reranker_kd.retrieve.lucene.index_writer import is_index
 from reranker_kd.retrieve.lucene.jvm import in_one_line, pyserini_importable
+from reranker_kd.sections import GoesWith, NotWith, Section
 from reranker_kd.types import Run, Topics, in_rank_order
 
 _DOCUMENTS_A_CALL = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class SearchSettings:
-    """How Lucene scores; names and defaults are Pyserini's.
+class SearchSettings(Section):
+    """How Lucene scores; names and defaults are Pyserini's."""
 
-    :param k1: BM25's k1; None (with ``b``) takes Pyserini's value for a known prebuilt index, else 0.9
-    :param b: BM25's b; None (with ``k1``) takes Pyserini's value for a known prebuilt index, else 0.4
-    :param rm3: expand queries by RM3 pseudo-relevance feedback
-    :param rocchio: expand queries by Rocchio pseudo-relevance feedback
-    :param qld: query likelihood with Dirichlet smoothing (mu 1000) in place of BM25
-    :param fields: fields to search, with their weights; empty searches ``contents``
-    :param language: language code of the analyser
-    """
-
-    k1: float | None = None
-    b: float | None = None
-    rm3: bool = False
-    rocchio: bool = False
-    qld: bool = False
-    fields: Mapping[str, float] = field(default_factory=dict)
-    language: str = "en"
+    k1: Annotated[float | None, GoesWith("b"), NotWith("qld")] = Field(
+        default=None, description="BM25's k1.  [default: 0.9, or Pyserini's value for a prebuilt index]"
+    )
+    b: Annotated[float | None, GoesWith("k1"), NotWith("qld")] = Field(
+        default=None, description="BM25's b.  [default: 0.4, or Pyserini's value for a prebuilt index]"
+    )
+    rm3: bool = Field(default=False, description="Expand queries by RM3.")
+    rocchio: bool = Field(default=False, description="Expand queries by Rocchio.")
+    qld: bool = Field(default=False, description="Query likelihood with Dirichlet smoothing in place of BM25.")
+    fields: dict[str, float] = Field(
+        default_factory=dict, description="Search this field with this weight, in place of the contents. Repeatable."
+    )
+    language: str = Field(default="en", description="Language code of the analyser.")
 
     @property
     def name(self) -> str:
@@ -69,6 +67,15 @@ class LuceneIndex:
     def document_count(self) -> int:
         """Number of documents in the index."""
         return int(self._searcher.num_docs)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what identifies the index in a provenance file.
+
+        Lucene's ``segments_N`` file names every segment by a random identifier, so its hash stands for the content.
+        """
+        segments = sorted(self.folder.glob("segments_*"))[-1]
+        sha256 = hashlib.sha256(segments.read_bytes()).hexdigest()
+        return {"name": self.name, "documents": self.document_count, "segments_sha256": sha256}
 
     def search(
         self,
@@ -105,8 +112,6 @@ class LuceneIndex:
 
     def _configure(self, settings: SearchSettings) -> None:
         searcher = self._searcher
-        if (settings.k1 is None) != (settings.b is None):
-            raise InputError("BM25 needs both k1 and b, or neither: give --k1 and --b together")
         searcher.set_language(settings.language)
         if settings.qld:
             searcher.set_qld()
@@ -190,28 +195,35 @@ def _first_of_each(hits: Iterable[tuple[str, float]]) -> dict[str, float]:
     return documents
 
 
+def pyserini_lucene() -> Any:
+    """Return the module ``pyserini.search.lucene``, Java running."""
+    with pyserini_importable():
+        import pyserini.search.lucene
+
+    return pyserini.search.lucene
+
+
 def _open_searcher(name: str) -> Any:
     path = Path(name)
     if path.exists():
         if not is_index(path):
             raise LuceneError(f"{name}: holds no Lucene index: build one with reranker-kd index")
-        with pyserini_importable():
-            from pyserini.search.lucene import LuceneSearcher
+        pyserini = pyserini_lucene()
         try:
             # Java keeps the working directory that it started in.
-            return LuceneSearcher(str(path.resolve()))
+            return pyserini.LuceneSearcher(str(path.resolve()))
         except Exception as error:
             raise LuceneError(f"{name}: cannot open the index: {in_one_line(error)}") from error
-    with pyserini_importable():
-        from pyserini.prebuilt_index_info import TF_INDEX_INFO
-        from pyserini.search.lucene import LuceneSearcher
+    pyserini = pyserini_lucene()
+    from pyserini.prebuilt_index_info import TF_INDEX_INFO
+
     if name not in TF_INDEX_INFO:
         near = difflib.get_close_matches(name, TF_INDEX_INFO, n=3)
         hint = f"; names like it: {', '.join(near)}" if near else ""
         raise LuceneError(f"{name}: neither a folder with a Lucene index nor a prebuilt index of Pyserini{hint}")
     try:
         with redirect_stdout(sys.stderr):
-            searcher = LuceneSearcher.from_prebuilt_index(name)
+            searcher = pyserini.LuceneSearcher.from_prebuilt_index(name)
     except Exception as error:
         raise LuceneError(f"{name}: cannot fetch the prebuilt index: {in_one_line(error)}") from error
     if searcher is None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from reranker_kd.errors import LuceneError
 from reranker_kd.retrieve.lucene.jvm import JAVA_LOG_VARIABLE, in_one_line, pyserini_importable, start_java
+
+_STORED = ["-storePositions", "-storeDocvectors", "-storeRaw"]
 
 
 def is_index(folder: str | Path) -> bool:
@@ -15,36 +17,32 @@ def is_index(folder: str | Path) -> bool:
     return any(Path(folder).glob("segments_*"))
 
 
-class LuceneIndexWriter:
-    """Writes documents into a new Lucene index, with positions, document vectors and raw text.
+def write_index(folder: Path, batches: Iterable[list[str]], *, threads: int = 1) -> None:
+    """Write a new Lucene index, with positions, document vectors and raw text.
 
     :param folder: the folder of the index; must not hold one
+    :param batches: documents, each a JSON object with ``id`` and ``contents``; those without a word are dropped
     :param threads: Lucene threads
+    :raises LuceneError: the index cannot be written
     """
+    with pyserini_importable():
+        from pyserini.index.lucene import LuceneIndexer
+    indexer = LuceneIndexer(args=["-index", str(folder.resolve()), *_STORED], threads=threads)
+    try:
+        for batch in batches:
+            with _faults_of(folder):
+                indexer.add_batch_raw(batch)
+    finally:
+        with _faults_of(folder):
+            indexer.close()
 
-    def __init__(self, folder: Path, *, threads: int = 1) -> None:
-        with pyserini_importable():
-            from pyserini.index.lucene import LuceneIndexer
-        options = ["-index", str(folder.resolve()), "-storePositions", "-storeDocvectors", "-storeRaw"]
-        self._folder = folder
-        self._indexer = LuceneIndexer(args=options, threads=threads)
 
-    def add(self, documents: list[str]) -> None:
-        """Add documents, each a JSON object with ``id`` and ``contents``. Those without a word are dropped."""
-        with self._faults_named():
-            self._indexer.add_batch_raw(documents)
-
-    def close(self) -> None:
-        """Write what is in memory and close the index."""
-        with self._faults_named():
-            self._indexer.close()
-
-    @contextmanager
-    def _faults_named(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            raise LuceneError(f"{self._folder}: Lucene cannot write the index: {in_one_line(error)}") from error
+@contextmanager
+def _faults_of(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise LuceneError(f"{folder}: Lucene cannot write the index: {in_one_line(error)}") from error
 
 
 def index_with_anserini(
@@ -70,7 +68,7 @@ def index_with_anserini(
     arguments = ["-collection", collection_class, "-input", str(collection.resolve())]
     arguments += ["-index", str(folder.resolve())]
     arguments += ["-generator", generator, "-threads", str(threads)]
-    arguments += ["-storePositions", "-storeDocvectors", "-storeRaw"]
+    arguments += _STORED
     arguments += ["-fields", *fields] if fields else []
     try:
         autoclass("io.anserini.index.IndexCollection").main(arguments)
