@@ -14,12 +14,11 @@ import numpy as np
 import pytest
 from make_tiny_twins import make_tiny_twin
 
-from reranker_kd.errors import FormatError, InputError
+from reranker_kd.errors import FormatError, InputError, ModelError
 from reranker_kd.inference.options import REFERENCE
 from reranker_kd.inference.text_encoder import TextEncoder, load_encoder
-from reranker_kd.retrieve.dense.conversion import convert_embeddings
 from reranker_kd.retrieve.dense.embedding_index import EmbeddingIndex
-from reranker_kd.retrieve.dense.encoding import Encoded, encode_collection, survey_collection
+from reranker_kd.retrieve.dense.encoding import Encoded, convert_embeddings, encode_collection, survey_collection
 from reranker_kd.retrieve.dense.parts import PARTS
 
 WORDS = "heat flow over a flat plate and the dog the cat shock wave river sea".split()
@@ -104,8 +103,10 @@ def test_an_interrupted_encoding_goes_on(collection, encoder, tmp_path, stop_aft
         _encode(collection, encoder, tmp_path / "out", on_progress=stop)
     assert not (tmp_path / "out" / "index").exists()
     kept = len(list((tmp_path / "out" / PARTS).glob("*.npy")))
-    again = _encode(collection, encoder, tmp_path / "out")
+    progress: list[int] = []
+    again = _encode(collection, encoder, tmp_path / "out", on_progress=progress.append)
     assert again.documents == 50 - 8 * kept
+    assert sum(progress) == 50
     assert _files(tmp_path / "out") == _files(tmp_path / "whole")
     assert not (tmp_path / "out" / PARTS).exists()
 
@@ -176,6 +177,20 @@ def test_a_broken_part_is_named(collection, encoder, tmp_path):
     with pytest.raises(InputError, match=rf"{part.name}: cannot be read"):
         _encode(collection, encoder, tmp_path / "out")
     assert not (tmp_path / "out" / "index").exists()
+
+
+def test_an_embedding_that_is_not_finite_is_named(collection, encoder, tmp_path, monkeypatch):
+    embed = encoder.embed_documents
+
+    def broken(tokens, on_progress):
+        vectors = embed(tokens, on_progress).copy()
+        vectors[3, 5] = np.nan
+        return vectors
+
+    monkeypatch.setattr(encoder, "embed_documents", broken)
+    with pytest.raises(ModelError, match="NaN or infinity in the embedding of document d3"):
+        _encode(collection, encoder, tmp_path / "out")
+    assert not list((tmp_path / "out" / PARTS).glob("*.npy"))
 
 
 @pytest.mark.parametrize(
