@@ -132,15 +132,6 @@ def save_array(path: Path, array: npt.NDArray[Any]) -> None:
         np.save(binary, array, allow_pickle=False)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file that is whole or absent; missing parent folders are made.
-
-    :raises OutputError: the folder cannot be written, or the disk is full
-    """
-    with atomic_binary_writer(path) as binary:
-        binary.write(content)
-
-
 def sha256_of_file(path: str | Path) -> str:
     """Return the SHA-256 of a file's bytes in hexadecimal.
 

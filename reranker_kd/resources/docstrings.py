@@ -109,7 +109,7 @@ class _Module(ast.NodeVisitor):
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         self._define(f"{self._scope}.{node.name}", ast.get_docstring(node, clean=False), node)
 
-    visit_AsyncFunctionDef = visit_FunctionDef
+    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         outer, self._scope = self._scope, f"{self._scope}.{node.name}"

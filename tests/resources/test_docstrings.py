@@ -84,7 +84,9 @@ def test_public_names_follow_imports_and_nothing_is_imported(read):
         "geometry_by_hand.shapes": "Shapes.",
         "geometry_by_hand.shapes.circle.unit_circle": "The kind circle.",
     }
-    assert found["geometry_by_hand.area"] == Definition("geometry_by_hand._core.area", "shape, *, unit='m'", "Area of a shape.")
+    assert found["geometry_by_hand.area"] == Definition(
+        "geometry_by_hand._core.area", "shape, *, unit='m'", "Area of a shape."
+    )
     assert "geometry_by_hand" not in sys.modules
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from make_tiny_twins import make_tiny_twin
 
 from reranker_kd.errors import FormatError, InputError, ModelError
@@ -191,6 +194,22 @@ def test_an_embedding_that_is_not_finite_is_named(collection, encoder, tmp_path,
     with pytest.raises(ModelError, match="NaN or infinity in the embedding of document d3"):
         _encode(collection, encoder, tmp_path / "out")
     assert not list((tmp_path / "out" / PARTS).glob("*.npy"))
+
+
+def test_who_waits_for_another_shard_leaves_its_folder_as_it_is(collection, encoder, tmp_path):
+    output = tmp_path / "out"
+    _encode(collection, encoder, output, shard=(0, 2))
+    with ThreadPoolExecutor() as pool:
+        with FileLock(output / ".lock"):
+            waiting = pool.submit(_encode, collection, encoder, output, shard=(1, 2))
+            while len(list((output / PARTS).glob("*.npy"))) < 7:
+                time.sleep(0.01)
+            # As the other leaves it.
+            shutil.rmtree(output / PARTS)
+            (output / "index").write_text("the other's")
+        assert waiting.result().missing == 0
+    assert [path.name for path in output.iterdir()] == ["index"]
+    assert (output / "index").read_text() == "the other's"
 
 
 @pytest.mark.parametrize(

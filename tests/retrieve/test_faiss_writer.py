@@ -127,8 +127,14 @@ def test_peak_memory_does_not_grow_with_the_vectors(tmp_path):
 @pytest.mark.parametrize(
     ("index_type", "fault"),
     [
-        ("IVF256,Flat", "cannot be trained on 100 vectors of 16 dimensions .*number of clusters .256.*: take a type with"),
-        ("PQ4", "cannot be trained on 100 vectors of 16 dimensions .*number of clusters .256.*: take a type with fewer"),
+        (
+            "IVF256,Flat",
+            "cannot be trained on 100 vectors of 16 dimensions .*number of clusters .256.*: take a type with",
+        ),
+        (
+            "PQ4",
+            "cannot be trained on 100 vectors of 16 dimensions .*number of clusters .256.*: take a type with fewer",
+        ),
         ("OPQ4,IVF4,PQ4", "cannot be trained on 100 vectors"),
         ("PCA32,Flat", "PCA32,Flat cannot be trained on 100 vectors of 16 dimensions"),
         ("PQ7", "index type 'PQ7' does not work"),

@@ -134,12 +134,12 @@ def encode_collection(
         tokens = encoder.document_tokens([document.text for document in documents])
         vectors = encoder.embed_documents(tokens, on_progress)
         seconds = time.perf_counter() - start
-        for document, is_finite in zip(documents, np.isfinite(vectors).all(axis=1), strict=True):
-            if not is_finite:
-                raise ModelError(
-                    f"{encoder.name}: NaN or infinity in the embedding of document {document.docid}: encode by "
-                    "--precision float32, or by another model"
-                )
+        finite = np.isfinite(vectors).all(axis=1)
+        if not finite.all():
+            raise ModelError(
+                f"{encoder.name}: NaN or infinity in the embedding of document {documents[finite.argmin()].docid}: "
+                "encode with --precision float32, or with another model"
+            )
         parts.save(number, [document.docid for document in documents], vectors, seconds)
         encoded += len(documents)
         cut += sum(len(ids) > encoder.document_room for ids in tokens)
@@ -183,8 +183,8 @@ def convert_embeddings(
     if (output / "index").exists() and not overwrite:
         raise InputError(f"{output}: holds embeddings already: name another --output, or --overwrite")
     made_by = read_provenance(index.folder / "index") or {}
-    record = {key: made_by[key] for key in ("collection", "model", "counts", "seconds") if key in made_by}
-    record["embeddings"] = index.describe()
+    kept = {key: value for key, value in made_by.items() if key in {"collection", "model", "counts", "seconds"}}
+    record = {**kept, "embeddings": index.describe()}
 
     def vectors() -> Iterator[FloatArray]:
         rows = np.arange(len(index))

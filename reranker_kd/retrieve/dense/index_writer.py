@@ -56,7 +56,7 @@ def write_index(
             for vectors in _blocks(parts(), dimension):
                 index.add(vectors)
                 on_progress(len(vectors))
-            faiss.write_index(index, faiss.PyCallbackIOWriter(stream.write))
+            faiss.write_index(index, faiss.PyCallbackIOWriter(stream.write))  # type: ignore[attr-defined]
             return
         index.ntotal = total
         head = faiss.serialize_index(index).tobytes()[:-8]
