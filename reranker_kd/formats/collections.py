@@ -79,15 +79,11 @@ def _files(path: Path) -> list[Path]:
     for corpus in (path / "corpus.jsonl", path / "corpus.jsonl.gz"):
         if corpus.is_file():
             return [corpus]
-    files = [file for file in sorted(path.rglob("*")) if _is_collection_file(file.relative_to(path), file)]
+    named = [file for file in sorted(path.rglob("*")) if file.name.removesuffix(".gz").endswith(_EXTENSIONS)]
+    files = [file for file in named if file.is_file() and "/." not in f"/{file.relative_to(path).as_posix()}"]
     if not files:
         raise InputError(f"{path}: no file ends in {', '.join(_EXTENSIONS)} or one of these with .gz")
     return files
-
-
-def _is_collection_file(name: Path, file: Path) -> bool:
-    hidden = any(part.startswith(".") for part in name.parts)
-    return not hidden and name.name.removesuffix(".gz").endswith(_EXTENSIONS) and file.is_file()
 
 
 def _parse_json(line: str) -> Document:

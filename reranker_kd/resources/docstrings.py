@@ -160,16 +160,14 @@ class _Module(ast.NodeVisitor):
     def _define(
         self, name: str, docstring: str | None, function: ast.FunctionDef | ast.AsyncFunctionDef | None = None
     ) -> None:
+        parameters = None
+        if function is not None:
+            for argument in ast.walk(function.args):
+                if isinstance(argument, ast.arg):
+                    argument.annotation = None
+            parameters = re.sub(r"^(self|cls)(, /)?(, )?", "", ast.unparse(function.args))
         if docstring:
-            parameters = None if function is None else _parameters(function.args)
             self.definitions.append(Definition(name, parameters, docstring))
-
-
-def _parameters(arguments: ast.arguments) -> str:
-    for argument in ast.walk(arguments):
-        if isinstance(argument, ast.arg):
-            argument.annotation = None
-    return re.sub(r"^(self|cls)(, /)?(, )?", "", ast.unparse(arguments))
 
 
 def _text(node: ast.expr) -> str:
@@ -220,8 +218,5 @@ def _public_names(modules: Mapping[str, _Module]) -> dict[str, str]:
 
 def _renamed(name: str, new_names: Mapping[str, str]) -> str:
     """Return a name with its longest beginning that has a new name replaced by that."""
-    parts = name.split(".")
-    for end in range(len(parts), 0, -1):
-        if new_name := new_names.get(".".join(parts[:end])):
-            return ".".join([new_name, *parts[end:]])
-    return name
+    owner, _, local = name.rpartition(".")
+    return new_names.get(name) or (f"{_renamed(owner, new_names)}.{local}" if owner else name)
