@@ -65,8 +65,8 @@ def encode(collection: str | None, model: str | None, embeddings: str | None, ou
 
 def _convert(embeddings: str, output: Path, options: dict[str, Any]) -> None:
     from reranker_kd.progress import progress_bar
-    from reranker_kd.retrieve.dense.conversion import convert_embeddings
     from reranker_kd.retrieve.dense.embedding_index import EmbeddingIndex
+    from reranker_kd.retrieve.dense.encoding import convert_embeddings
 
     index = EmbeddingIndex(embeddings)
     with progress_bar("indexing", len(index), "vectors", quiet=options["quiet"]) as bar:
@@ -88,8 +88,7 @@ def _encode(collection: str, model: str, output: Path, options: dict[str, Any]) 
     if survey.empty:
         click.echo(f"{survey.empty} documents without text get no embedding (first: {survey.first_empty})", err=True)
     shard = (options["shard_id"], options["shard_num"])
-    pending = encoding.pending_documents(survey, output, options["part_size"], shard)
-    with progress_bar("encoding", pending, "documents", quiet=options["quiet"]) as bar:
+    with progress_bar("encoding", survey.documents, "documents", quiet=options["quiet"]) as bar:
         encoded = encoding.encode_collection(
             collection,
             survey,

@@ -17,7 +17,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from reranker_kd.formats.files import atomic_writer, write_bytes
+from reranker_kd.formats.files import atomic_binary_writer, atomic_writer
 
 BLACK = "#000000"
 BLUE = "#0072B2"
@@ -105,7 +105,8 @@ def write_pictures(folder: str | Path, pictures: Sequence[Picture]) -> None:
     """
     for picture in pictures:
         path = Path(folder) / picture.name
-        write_bytes(path.with_suffix(".png"), picture_png(picture))
+        with atomic_binary_writer(path.with_suffix(".png")) as binary:
+            binary.write(picture_png(picture))
         for suffix, text in ((".svg", picture_svg(picture)), (".csv", picture_csv(picture))):
             with atomic_writer(path.with_suffix(suffix)) as stream:
                 stream.write(text)

@@ -9,7 +9,8 @@ from pathlib import Path
 from reranker_kd.errors import InputError
 from reranker_kd.formats.topics import read_topics
 from reranker_kd.rerank.base import Pair
-from reranker_kd.resources.sample_collection import SAMPLE_TOPICS, documented_names, readable
+from reranker_kd.resources.docstrings import documented_names
+from reranker_kd.resources.sample_collection import SAMPLE_TOPICS, readable
 from reranker_kd.retrieve.named_inputs import load_topics, texts_of
 from reranker_kd.types import Run
 

@@ -12,19 +12,19 @@ from reranker_kd.formats.json_lines import identifier_under, parse_object, text_
 from reranker_kd.formats.parsing import Report, identifier_fault, raise_fault
 from reranker_kd.types import Document
 
-DOCID_KEYS = ("id", "_id", "docid")
-TEXT_KEYS = ("contents", "text")
-BEIR_CORPORA = ("corpus.jsonl", "corpus.jsonl.gz")
-EXTENSIONS = (".jsonl", ".json", ".tsv")
+_EXTENSIONS = (".jsonl", ".json", ".tsv")
 
 
 def read_collection(path: str | Path, report: Report = raise_fault) -> Iterator[Document]:
     """Yield the documents of a collection, in the order of the files' names and of their lines.
 
-    A file holds JSON lines, told by the first one's ``{`` (see :func:`parse_document`), or TSV, docid TAB text.
-    A folder is searched with its subfolders for names that end in .jsonl, .json or .tsv, also with .gz, and
-    do not start with a dot. Texts may be empty. Documents are streamed; what is kept of each is a 64-bit hash
-    of its docid, 60 to 100 bytes, so that a repeated docid is found.
+    A file holds JSON lines if it begins with ``{``, else TSV, docid TAB text. The docid of a JSON object is under
+    ``id``, ``_id`` or ``docid``, the text under ``contents``, or under ``text`` with BEIR's ``title`` in front of it.
+    The two are joined by a space, as BEIR joins them; Anserini's BeirFlatCollection has a line break there, also
+    after an empty title, which makes the same terms. A folder is searched with its subfolders for names that end in
+    .jsonl, .json or .tsv, also with .gz, and do not start with a dot; of BEIR's folder, which holds queries and qrels
+    too, ``corpus.jsonl`` alone is the collection. Texts may be empty. Documents are streamed; what is kept of each is
+    a 64-bit hash of its docid, 60 to 100 bytes, so that a repeated docid is found.
 
     :param path: a UTF-8 text file, gzipped or not, or a folder of them
     :param report: called with each fault; by default the first is raised
@@ -37,29 +37,29 @@ def read_collection(path: str | Path, report: Report = raise_fault) -> Iterator[
 
 
 def read_texts(path: str | Path, docids: Collection[str]) -> dict[str, str]:
-    """Return the texts of the asked documents, docid -> text, in one pass over the whole collection.
+    """Return docid -> text of those of the documents that the collection has, in one pass over the whole of it.
 
-    :param path: as :func:`read_collection` takes it
-    :param docids: those asked for; what the collection lacks is absent from the result
     :raises InputError: as :func:`read_collection`
     :raises FormatError: as :func:`read_collection`
     """
-    asked = frozenset(docids)
-    return {document.docid: document.text for document in read_collection(path) if document.docid in asked}
+    wanted = frozenset(docids)
+    return {document.docid: document.text for document in read_collection(path) if document.docid in wanted}
 
 
 def read_numbered_documents(path: str | Path, report: Report) -> Iterator[tuple[Path, int, Document]]:
     """Yield the documents of :func:`read_collection`, each with its file and line."""
     hashes: set[int] = set()
-    for file in collection_files(path):
+    for file in _files(Path(path)):
         parse = None
         with closing(read_lines(file, report)) as lines:
             for number, line in lines:
                 if not line or line.isspace():
                     continue
-                parse = parse or (parse_document if line.lstrip().startswith("{") else _parse_tsv)
+                parse = parse or (_parse_json if line.lstrip().startswith("{") else _parse_tsv)
                 try:
                     document = parse(line)
+                    if fault := identifier_fault("docid", document.docid):
+                        raise ValueError(fault)
                 except ValueError as error:
                     report(FormatError(file, number, str(error)))
                     continue
@@ -73,47 +73,25 @@ def read_numbered_documents(path: str | Path, report: Report) -> Iterator[tuple[
         report(FormatError(path, None, "no documents; expected JSON lines, or lines of docid TAB text"))
 
 
-def collection_files(path: str | Path) -> list[Path]:
-    """Return the files of a collection: the file itself, or those of the folder, sorted by name.
-
-    A folder of BEIR's holds queries and qrels beside ``corpus.jsonl``, which alone is the collection.
-
-    :raises InputError: the folder has no file of a collection
-    """
-    folder = Path(path)
-    if not folder.is_dir():
-        return [folder]
-    corpora = [file for name in BEIR_CORPORA if (file := folder / name).is_file()]
-    if corpora:
-        return corpora[:1]
-    files = [file for file in sorted(folder.rglob("*")) if _is_collection_file(file.relative_to(folder), file)]
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    for corpus in (path / "corpus.jsonl", path / "corpus.jsonl.gz"):
+        if corpus.is_file():
+            return [corpus]
+    named = [file for file in sorted(path.rglob("*")) if file.name.removesuffix(".gz").endswith(_EXTENSIONS)]
+    files = [file for file in named if file.is_file() and "/." not in f"/{file.relative_to(path).as_posix()}"]
     if not files:
-        raise InputError(f"{path}: no file ends in {', '.join(EXTENSIONS)} or one of these with .gz")
+        raise InputError(f"{path}: no file ends in {', '.join(_EXTENSIONS)} or one of these with .gz")
     return files
 
 
-def _is_collection_file(name: Path, file: Path) -> bool:
-    hidden = any(part.startswith(".") for part in name.parts)
-    return not hidden and name.name.removesuffix(".gz").endswith(EXTENSIONS) and file.is_file()
-
-
-def parse_document(line: str) -> Document:
-    """Return the document of a JSON object.
-
-    The docid is under ``id``, ``_id`` or ``docid``, the text under ``contents``, or under ``text`` with BEIR's
-    ``title`` in front of it. The two are joined by a space, as BEIR joins them; Anserini's BeirFlatCollection
-    has a line break there, also after an empty title, which makes the same terms.
-
-    :raises ValueError: the fault: invalid JSON, a missing key, a wrong type, a docid that is no single word
-    """
+def _parse_json(line: str) -> Document:
     value = parse_object(line)
-    docid = identifier_under(value, DOCID_KEYS)
-    if fault := identifier_fault("docid", docid):
-        raise ValueError(fault)
-    text = text_under(value, TEXT_KEYS)
+    docid = identifier_under(value, ["id", "_id", "docid"])
+    text = text_under(value, ["contents", "text"])
     if "contents" not in value and value.get("title") is not None:
-        title = text_under(value, ["title"])
-        text = " ".join(part for part in (title, text) if part)
+        text = " ".join(part for part in (text_under(value, ["title"]), text) if part)
     return Document(docid, text)
 
 
@@ -121,7 +99,4 @@ def _parse_tsv(line: str) -> Document:
     columns = line.split("\t")
     if len(columns) != 2:
         raise ValueError(f"expected 2 columns, docid TAB text, got {len(columns)}")
-    docid, text = columns
-    if fault := identifier_fault("docid", docid):
-        raise ValueError(fault)
-    return Document(docid, text)
+    return Document(*columns)

@@ -25,10 +25,9 @@ _GZIP_MAGIC = b"\x1f\x8b"
 def read_lines(path: str | Path, report: Report = raise_fault) -> Generator[tuple[int, str], None, None]:
     """Yield (line number from 1, line without its line break) of a UTF-8 text file, gzipped or not.
 
-    Who may stop before the end wraps it into ``contextlib.closing``: else the file stays open until garbage is
-    collected.
+    A caller that may stop before the end wraps it into ``contextlib.closing``, which closes the file.
 
-    Compression is told by content, not by name. A byte order mark is dropped.
+    Compression is detected from the content, not from the name. A byte order mark is dropped.
 
     :param report: called with each fault; when it returns, the faulty line is left out
     :raises InputError: no such file, or it cannot be opened
@@ -66,11 +65,37 @@ def _open_binary(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def atomic_writer(path: str | Path) -> Iterator[IO[str]]:
-    """Open a UTF-8 text file for writing so that ``path`` holds the old content or the new one, never half.
+    """Open a UTF-8 text file for writing as :func:`atomic_binary_writer` does.
 
-    The text goes to a temporary file in the same folder, which replaces ``path`` when the block ends without
-    an error and is removed otherwise. A name ending in ``.gz`` is compressed, with the same bytes for the same
-    text. Missing parent folders are made. A device or pipe (``/dev/stdout``) is written as it comes.
+    A name that ends in ``.gz`` is compressed, with the same bytes for the same text.
+
+    :raises OutputError: the folder cannot be written, or the disk is full
+    """
+    with ExitStack() as stack:
+        binary = stack.enter_context(atomic_binary_writer(path))
+        if Path(path).suffix == ".gz":
+            # No file name and no time stamp inside, so that equal texts give equal files.
+            zipped = gzip.GzipFile(filename="", fileobj=binary, mode="wb", mtime=0)
+            binary = stack.enter_context(zipped)  # type: ignore[assignment]
+        stream = io.TextIOWrapper(binary, encoding="utf-8", newline="\n")
+        # The binary stream is closed by who opened it; after a failed flush there is nothing to save.
+        stack.callback(_detach, stream)
+        yield stream
+        stream.flush()
+
+
+def _detach(stream: io.TextIOWrapper) -> None:
+    with suppress(OSError, ValueError):
+        stream.detach()
+
+
+@contextmanager
+def atomic_binary_writer(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a file for writing so that ``path`` holds the old content or the new one, never half.
+
+    The bytes go to a temporary file in the same folder, which replaces ``path`` when the block ends without an error
+    and is removed otherwise. Missing parent folders are made. A device or pipe (``/dev/stdout``) is written as it
+    comes.
 
     :raises OutputError: the folder cannot be written, or the disk is full
     """
@@ -78,18 +103,17 @@ def atomic_writer(path: str | Path) -> Iterator[IO[str]]:
         named = Path(path)
         if named.is_dir():
             raise OutputError(f"{path}: is a folder; name a file")
-        # Asked before links are followed: /dev/stdout resolves to a name that cannot be opened when it is a pipe.
+        # Checked before links are followed: /dev/stdout resolves to a name that cannot be opened when it is a pipe.
         if named.exists() and not named.is_file():
-            with named.open("wb") as device, _text_stream(device, zipped=False) as stream:
-                yield stream
+            with named.open("wb") as device:
+                yield device
             return
         target = Path(os.path.realpath(named))
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
         try:
             with temporary.open("xb") as binary:
-                with _text_stream(binary, zipped=target.suffix == ".gz") as stream:
-                    yield stream
+                yield binary
                 binary.flush()
                 os.fsync(binary.fileno())
             temporary.replace(target)
@@ -99,57 +123,13 @@ def atomic_writer(path: str | Path) -> Iterator[IO[str]]:
         raise OutputError(f"{path}: cannot write: {error.strerror or error}; the file is as it was") from error
 
 
-@contextmanager
-def _text_stream(binary: BinaryIO, *, zipped: bool) -> Iterator[IO[str]]:
-    with ExitStack() as stack:
-        if zipped:
-            # No file name and no time stamp inside, so that equal texts give equal files.
-            unnamed = gzip.GzipFile(filename="", fileobj=binary, mode="wb", mtime=0)
-            binary = stack.enter_context(unnamed)  # type: ignore[assignment]
-        stream = io.TextIOWrapper(binary, encoding="utf-8", newline="\n")
-        try:
-            yield stream
-            stream.flush()
-        finally:
-            # The binary stream is the caller's to close; after a failed flush there is nothing to save.
-            with suppress(OSError, ValueError):
-                stream.detach()
-
-
 def save_array(path: Path, array: npt.NDArray[Any]) -> None:
     """Write a NumPy file that is whole or absent; missing parent folders are made.
 
     :raises OutputError: the folder cannot be written, or the disk is full
     """
-    with _atomic_binary_writer(path) as binary:
+    with atomic_binary_writer(path) as binary:
         np.save(binary, array, allow_pickle=False)
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file that is whole or absent; missing parent folders are made.
-
-    :raises OutputError: the folder cannot be written, or the disk is full
-    """
-    with _atomic_binary_writer(path) as binary:
-        binary.write(content)
-
-
-@contextmanager
-def _atomic_binary_writer(path: Path) -> Iterator[BinaryIO]:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as binary:
-            yield binary
-            binary.flush()
-            os.fsync(binary.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot write: {error.strerror or error}") from error
-    finally:
-        # Where a parent is a file, there is nothing to remove either.
-        with suppress(NotADirectoryError):
-            temporary.unlink(missing_ok=True)
 
 
 def sha256_of_file(path: str | Path) -> str:

@@ -20,51 +20,31 @@ def parse_object(line: str) -> dict[str, object]:
     if not isinstance(value, dict):
         raise ValueError(f"expected one JSON object a line, got {_json_type(value)}")
     if "\\ud" in line or "\\uD" in line:
-        _refuse_half_surrogates(value)
+        # json accepts halves of surrogate pairs; tokenizers and writers break on them much later.
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            half = f"\\u{ord(error.object[error.start]):04x}"
+            raise ValueError(f"half of a surrogate pair ({half}); write the character in UTF-8") from None
     return value
 
 
-def _refuse_half_surrogates(value: dict[str, object]) -> None:
-    # json accepts them, tokenizers and writers break on them much later.
-    try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        half = f"\\u{ord(error.object[error.start]):04x}"
-        raise ValueError(f"half of a surrogate pair ({half}); write the character in UTF-8") from None
-
-
-def identifier_under(value: dict[str, object], keys: Sequence[str]) -> str:
-    """Return the qid or docid under the first of ``keys`` that the object has; an integer is taken as text.
-
-    :raises ValueError: it has none of the keys, or the type is wrong
-    """
-    key = _first_key(value, keys)
-    identifier = value[key]
-    if isinstance(identifier, int) and not isinstance(identifier, bool):
-        return str(identifier)
-    return _string(key, identifier)
-
-
-def text_under(value: dict[str, object], keys: Sequence[str]) -> str:
+def text_under(value: dict[str, object], keys: Sequence[str], types: tuple[type, ...] = (str,)) -> str:
     """Return the text under the first of ``keys`` that the object has.
 
     :raises ValueError: it has none of the keys, or the type is wrong
     """
-    key = _first_key(value, keys)
-    return _string(key, value[key])
+    key = next((key for key in keys if key in value), None)
+    if key is None:
+        raise ValueError(f"expected the key {' or '.join(keys)}, got {', '.join(value) or 'no keys'}")
+    if type(value[key]) not in types:
+        raise ValueError(f"expected a string under {key}, got {_json_type(value[key])}")
+    return str(value[key])
 
 
-def _first_key(value: dict[str, object], keys: Sequence[str]) -> str:
-    for key in keys:
-        if key in value:
-            return key
-    raise ValueError(f"expected the key {' or '.join(keys)}, got {', '.join(value) or 'no keys'}")
-
-
-def _string(key: str, value: object) -> str:
-    if isinstance(value, str):
-        return value
-    raise ValueError(f"expected a string under {key}, got {_json_type(value)}")
+def identifier_under(value: dict[str, object], keys: Sequence[str]) -> str:
+    """Return the qid or docid under the first of ``keys``, as :func:`text_under`; an integer is taken as text."""
+    return text_under(value, keys, (str, int))
 
 
 def _json_type(value: object) -> str:

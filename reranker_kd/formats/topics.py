@@ -13,8 +13,8 @@ from reranker_kd.formats.json_lines import identifier_under, parse_object, text_
 from reranker_kd.formats.parsing import Report, identifier_fault, raise_fault
 from reranker_kd.types import Topics
 
-QID_KEYS = ("_id", "id", "qid")
-QUERY_KEYS = ("query", "title", "text")
+_QID_KEYS = ("_id", "id", "qid")
+_QUERY_KEYS = ("query", "title", "text")
 
 _NumberedLines = list[tuple[int, str]]
 _LineReport = Callable[[int, str], None]
@@ -31,7 +31,7 @@ def read_topics(path: str | Path, topics_format: str | None = None, report: Repo
     :param path: a UTF-8 text file, gzipped or not
     :param topics_format: ``tsv`` (qid TAB text), ``trec`` (``<top>`` with ``<num>`` and ``<title>``, or CACM's
         ``<DOC>`` with ``<DOCNO>``), ``xml`` (``<topic number="1">`` with ``<query>`` or ``<title>``), ``jsonl``
-        (``_id``, ``id`` or ``qid`` with ``query``, ``title`` or ``text``); None tells it by the first line
+        (``_id``, ``id`` or ``qid`` with ``query``, ``title`` or ``text``); None detects it from the first line
     :param report: called with each fault; by default the first is raised
     :raises InputError: the file cannot be read, or the format is unknown
     :raises FormatError: a query without text, a missing TAB or field, a qid that is empty, repeated or more than
@@ -83,7 +83,7 @@ def _parse_jsonl(lines: _NumberedLines, report: _LineReport) -> _FoundTopics:
     for number, line in lines:
         try:
             value = parse_object(line)
-            yield number, identifier_under(value, QID_KEYS), text_under(value, QUERY_KEYS)
+            yield number, identifier_under(value, _QID_KEYS), text_under(value, _QUERY_KEYS)
         except ValueError as error:
             report(number, str(error))
 

@@ -22,8 +22,8 @@ from reranker_kd.formats.runs import read_run
 from reranker_kd.formats.topics import read_topics
 from reranker_kd.inference.text_encoder import load_encoder
 from reranker_kd.rerank.rerank_run import rerank_run
-from reranker_kd.retrieve.dense.conversion import convert_embeddings
 from reranker_kd.retrieve.dense.embedding_index import EmbeddingIndex
+from reranker_kd.retrieve.dense.encoding import convert_embeddings
 from reranker_kd.retrieve.dense.search import search_topics
 
 TYPES = [

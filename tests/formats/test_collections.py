@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reranker_kd.errors import FormatError, InputError
-from reranker_kd.formats.collections import collection_files, read_collection, read_texts
+from reranker_kd.formats.collections import read_collection, read_texts
 from reranker_kd.types import Document
 
 EXPECTED = [Document("d1", "first text"), Document("d2", "second")]
@@ -23,7 +23,7 @@ TSV = "d1\tfirst text\nd2\tsecond\n"
 @pytest.mark.parametrize("compress", [bytes, gzip.compress], ids=["plain", "gzip"])
 @pytest.mark.parametrize("encode", [str.encode, lambda text: b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode()])
 @pytest.mark.parametrize("content", [JSONL, BEIR, OTHER_KEYS, TSV], ids=["jsonl", "beir", "other-keys", "tsv"])
-def test_every_layout_is_told_by_content(tmp_path, content, encode, compress):
+def test_every_layout_is_detected_from_the_content(tmp_path, content, encode, compress):
     path = tmp_path / "documents"
     path.write_bytes(compress(encode(content)))
     assert list(read_collection(path)) == EXPECTED
@@ -51,7 +51,7 @@ def test_a_folder_is_read_by_name_without_hidden_and_other_files(tmp_path):
 def test_a_folder_without_documents_is_an_input_error(tmp_path):
     (tmp_path / "notes.txt").write_text("1\ta\n")
     with pytest.raises(InputError, match=r"no file ends in \.jsonl, \.json, \.tsv or one of these with \.gz"):
-        collection_files(tmp_path)
+        next(read_collection(tmp_path))
     with pytest.raises(InputError, match="No such file"):
         next(read_collection(tmp_path / "absent.jsonl"))
 

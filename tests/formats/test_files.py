@@ -17,7 +17,7 @@ from reranker_kd.formats.files import atomic_writer, read_lines, sha256_of_file
 @pytest.mark.parametrize("content", [b"one\ntwo\n", b"one\r\ntwo\r\n", b"\xef\xbb\xbfone\ntwo", b"one\ntwo"])
 @pytest.mark.parametrize("compress", [bytes, gzip.compress], ids=["plain", "gzip"])
 def test_lines_come_without_breaks_and_byte_order_mark(tmp_path, content, compress):
-    # Told by content: the name says nothing of compression.
+    # The name says nothing of compression.
     path = tmp_path / "lines"
     path.write_bytes(compress(content))
     assert list(read_lines(path)) == [(1, "one"), (2, "two")]

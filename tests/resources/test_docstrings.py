@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+import textwrap
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
 
 from reranker_kd.errors import InputError
-from reranker_kd.resources.docstrings import Definition, is_public, public_names, read_package, read_source
-from reranker_kd.resources.sample_collection import documented_names
+from reranker_kd.resources.docstrings import Definition, documented_names
 
 SOURCES = {
     "__init__.py": """
@@ -53,29 +55,28 @@ SOURCES = {
 }
 
 
+Read = Callable[..., dict[str, Definition]]
+
+
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    for name, source in SOURCES.items():
-        path = tmp_path / "geometry_by_hand" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lines = source.strip("\n").splitlines()
-        indentation = len(lines[0]) - len(lines[0].lstrip())
-        path.write_text("\n".join(line[indentation:] for line in lines), encoding="utf-8")
+def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Read:
+    """Write the sources of a package and return what it documents: public name -> definition."""
     monkeypatch.syspath_prepend(tmp_path)
-    return "geometry_by_hand"
+
+    def read_package(sources: dict[str, str], package: str, skipped: Collection[str] = ()) -> dict[str, Definition]:
+        for name, source in sources.items():
+            path = tmp_path / package / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(textwrap.dedent(source).strip(), encoding="utf-8")
+        importlib.invalidate_caches()
+        return dict(documented_names(package, skipped))
+
+    return read_package
 
 
-def test_public_names_follow_imports(package):
-    public = public_names(read_package(package))
-    assert public["geometry_by_hand._core.area"] == "geometry_by_hand.area"
-    assert public["geometry_by_hand.shapes.circle.Circle"] == "geometry_by_hand.Disc"
-    assert "geometry_by_hand._core.volume" not in public
-    assert "geometry_by_hand.shapes" not in public
-
-
-def test_documented_names(package):
-    found = {name: d.docstring for name, d in documented_names(package, ("geometry_by_hand.vendored",))}
-    assert found == {
+def test_public_names_follow_imports_and_nothing_is_imported(read):
+    found = read(SOURCES, "geometry_by_hand", ["vendored"])
+    assert {name: definition.docstring for name, definition in found.items()} == {
         "geometry_by_hand.Disc": "A circle.",
         "geometry_by_hand.Disc.draw": "Draw it.",
         "geometry_by_hand.area": "Area of a shape.",
@@ -83,65 +84,59 @@ def test_documented_names(package):
         "geometry_by_hand.shapes": "Shapes.",
         "geometry_by_hand.shapes.circle.unit_circle": "The kind circle.",
     }
+    assert found["geometry_by_hand.area"] == Definition(
+        "geometry_by_hand._core.area", "shape, *, unit='m'", "Area of a shape."
+    )
+    assert "geometry_by_hand" not in sys.modules
 
 
-def test_nothing_is_imported(package):
-    list(documented_names(package))
-    assert package not in sys.modules
+def test_a_stub_adds_to_its_source(read):
+    sources = {"__init__.py": "from .core import *", "core.py": "def a():\n    'A.'", "core.pyi": "def b():\n    'B.'"}
+    assert set(read(sources, "package_with_stub")) == {"package_with_stub.a", "package_with_stub.b"}
 
 
-def test_a_stub_adds_to_its_source(package):
-    (core,) = (module for module in read_package(package) if module.name.endswith("._core"))
-    assert {d.name.rpartition(".")[2] for d in core.definitions} == {
-        "_core",
-        "area",
-        "compiled",
-        "perimeter",
-        "volume",
-    }
-
-
-def test_parameters_have_defaults_but_no_annotations():
-    module = read_source("m", "class C:\n    def f(self, x: int = 1, *, y: str, **z):\n        'Doc.'")
-    assert module.definitions == [Definition("m.C.f", "x=1, *, y, **z", "Doc.")]
+def test_parameters_have_defaults_but_no_annotations(read):
+    found = read({"__init__.py": "class C:\n    def f(self, x: int = 1, *, y: str, **z):\n        'Doc.'"}, "one_class")
+    assert found == {"one_class.C.f": Definition("one_class.C.f", "x=1, *, y, **z", "Doc.")}
 
 
 @pytest.mark.parametrize(
     ("source", "name", "docstring"),
     [
-        ("add_docstr(torch.abs, 'abs(x)')", "torch.abs", "abs(x)"),
-        ("add_newdoc('numpy._core', 'flatiter', 'Flat.')", "numpy._core.flatiter", "Flat."),
-        ("add_newdoc('numpy._core', 'flatiter', ('base', 'Base.'))", "numpy._core.flatiter.base", "Base."),
-        ("_array_method_doc('sort', 'axis=-1', 'Sort.')", "numpy.ndarray.sort", "Sort."),
-        ("add_newdoc('airy', 'Airy functions.')", "scipy.special.airy", "Airy functions."),
+        ("add_docstr(attaching.abs, 'abs(x)')", "attaching.abs", "abs(x)"),
+        ("abs = _C._add_docstr(_C.abs, 'abs' + '(x)')", "attaching.abs", "abs(x)"),
+        ("add_newdoc('attaching', 'flatiter', 'Flat.')", "attaching.flatiter", "Flat."),
+        ("add_newdoc('attaching', 'flatiter', ('base', 'Base.'))", "attaching.flatiter.base", "Base."),
     ],
 )
-def test_docstrings_attached_by_a_call(source, name, docstring):
-    assert read_source("m", source).definitions == [Definition(name, None, docstring)]
+def test_docstrings_attached_by_a_call(read, source, name, docstring):
+    assert read({"__init__.py": source}, "attaching") == {name: Definition(name, None, docstring)}
 
 
-def test_relative_imports_are_relative_to_the_package():
-    source = "from . import a\nfrom .b import c as d\nfrom ..e import *\nfrom other import f"
-    in_package = read_source("p.q", source, is_package=True)
-    assert in_package.imports == {"a": "p.q.a", "d": "p.q.b.c", "f": "other.f"}
-    assert in_package.star_imports == ["p.e"]
-    assert read_source("p.q.m", source).imports == in_package.imports
+def test_circular_star_imports_end(read):
+    sources = {
+        "__init__.py": "from ._a import *",
+        "_a.py": "from ._b import *",
+        "_b.py": "from ._a import *\ndef f():\n    'Doc.'",
+    }
+    assert read(sources, "circular") == {"circular.f": Definition("circular._b.f", "", "Doc.")}
 
 
-def test_circular_star_imports_end():
-    modules = [
-        read_source("p", "from .a import *", is_package=True),
-        read_source("p.a", "from .b import *"),
-        read_source("p.b", "from .a import *\ndef f():\n    'Doc.'"),
-    ]
-    assert public_names(modules) == {"p.b.f": "p.f"}
-
-
-def test_private_names():
-    assert is_public("a.b")
-    assert not is_public("a._b.c")
+def test_relative_imports_are_relative_to_the_package(read):
+    defined = "def f():\n    'Doc.'"
+    sources = {
+        "__init__.py": "from .inner import *",
+        "inner/__init__.py": "from ._private import f as g\nfrom .._private import f as h",
+        "inner/_private.py": defined,
+        "_private.py": defined,
+    }
+    found = read(sources, "relative")
+    assert {name: definition.name for name, definition in found.items()} == {
+        "relative.g": "relative.inner._private.f",
+        "relative.h": "relative._private.f",
+    }
 
 
 def test_missing_package_is_named():
     with pytest.raises(InputError, match="no_such_package is not installed"):
-        list(read_package("no_such_package"))
+        list(documented_names("no_such_package"))

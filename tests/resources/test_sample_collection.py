@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
 import subprocess
@@ -146,11 +147,14 @@ def test_there_are_enough_topics(topics):
     assert len(set(topics.values())) == len(topics)
 
 
-def test_every_judged_document_is_in_the_collection(texts, qrels):
+def test_every_judged_document_is_in_the_collection_and_says_what_was_judged(texts, qrels):
     if unpinned := unpinned_packages():
         pytest.skip(f"the qrels are of the versions in constraints.txt; installed: {', '.join(unpinned)}")
-    missing = {docid for grades in qrels.values() for docid in grades} - texts.keys()
+    judged = sorted({docid for grades in qrels.values() for docid in grades})
+    missing = set(judged) - texts.keys()
     assert not missing, f"judged, but not built from the pinned versions: {', '.join(sorted(missing))}"
+    digest = hashlib.sha256("".join(f"{docid}\0{texts[docid]}\n" for docid in judged).encode()).hexdigest()
+    assert digest == "19755891535736ed020d2210d94d3042e16c25c37baf516a2a3636a474c03154"
 
 
 def test_every_topic_is_judged_and_has_a_relevant_document(topics, qrels):

@@ -44,7 +44,7 @@ def test_pyserini_opens_the_folder_and_finds_the_same(twin, tmp_path, index_type
     start_java()
     with pyserini_importable():
         from pyserini.search.faiss import FaissSearcher
-    searcher = FaissSearcher(str(folder), QueryEncoder(twin))
+    searcher = FaissSearcher(str(folder), QueryEncoder(twin, **REFERENCE))
     together = searcher.batch_search(list(TOPICS.values()), list(TOPICS), k=20)
     for qid, text in TOPICS.items():
         for hits in (together[qid], searcher.search(text, k=20)):
@@ -82,5 +82,5 @@ def test_a_residual_twin_cannot_be_searched_by(tmp_path):
 
 
 def test_a_cross_encoder_does_not_encode(tmp_path):
-    with pytest.raises(ModelError, match="cross-encoder, which scores query and document together"):
+    with pytest.raises(ModelError, match="scores query and document together and has no embeddings"):
         load_encoder(make_cross_encoder(tmp_path / "cross", "bert"))

@@ -29,7 +29,8 @@ DOCIDS = [f"doc{row * 7 % COUNT}" for row in range(COUNT)]
 
 def _folder(path, index_type="Flat", docids=DOCIDS):
     path.mkdir()
-    write_index(path / "index", [VECTORS], dimension=DIMENSION, index_type=index_type)
+    with (path / "index").open("wb") as stream:
+        write_index(stream, lambda: [VECTORS], dimension=DIMENSION, index_type=index_type)
     (path / "docid").write_text("".join(f"{docid}\n" for docid in docids))
     return path
 

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from make_tiny_twins import make_tiny_twin
 
-from reranker_kd.errors import FormatError, InputError
+from reranker_kd.errors import FormatError, InputError, ModelError
 from reranker_kd.inference.options import REFERENCE
 from reranker_kd.inference.text_encoder import TextEncoder, load_encoder
-from reranker_kd.retrieve.dense.conversion import convert_embeddings
 from reranker_kd.retrieve.dense.embedding_index import EmbeddingIndex
-from reranker_kd.retrieve.dense.encoding import Encoded, encode_collection, survey_collection
+from reranker_kd.retrieve.dense.encoding import Encoded, convert_embeddings, encode_collection, survey_collection
 from reranker_kd.retrieve.dense.parts import PARTS
 
 WORDS = "heat flow over a flat plate and the dog the cat shock wave river sea".split()
@@ -104,8 +106,10 @@ def test_an_interrupted_encoding_goes_on(collection, encoder, tmp_path, stop_aft
         _encode(collection, encoder, tmp_path / "out", on_progress=stop)
     assert not (tmp_path / "out" / "index").exists()
     kept = len(list((tmp_path / "out" / PARTS).glob("*.npy")))
-    again = _encode(collection, encoder, tmp_path / "out")
+    progress: list[int] = []
+    again = _encode(collection, encoder, tmp_path / "out", on_progress=progress.append)
     assert again.documents == 50 - 8 * kept
+    assert sum(progress) == 50
     assert _files(tmp_path / "out") == _files(tmp_path / "whole")
     assert not (tmp_path / "out" / PARTS).exists()
 
@@ -177,6 +181,36 @@ def test_a_broken_part_is_named(collection, encoder, tmp_path):
     with pytest.raises(InputError, match=rf"{part.name}: cannot be read"):
         _encode(collection, encoder, tmp_path / "out")
     assert not (tmp_path / "out" / "index").exists()
+
+
+def test_an_embedding_that_is_not_finite_is_named(collection, encoder, tmp_path, monkeypatch):
+    embed = encoder.embed_documents
+
+    def broken(tokens, on_progress):
+        vectors = embed(tokens, on_progress).copy()
+        vectors[3, 5] = np.nan
+        return vectors
+
+    monkeypatch.setattr(encoder, "embed_documents", broken)
+    with pytest.raises(ModelError, match="NaN or infinity in the embedding of document d3"):
+        _encode(collection, encoder, tmp_path / "out")
+    assert not list((tmp_path / "out" / PARTS).glob("*.npy"))
+
+
+def test_who_waits_for_another_shard_leaves_its_folder_as_it_is(collection, encoder, tmp_path):
+    output = tmp_path / "out"
+    _encode(collection, encoder, output, shard=(0, 2))
+    with ThreadPoolExecutor() as pool:
+        with FileLock(output / ".lock"):
+            waiting = pool.submit(_encode, collection, encoder, output, shard=(1, 2))
+            while len(list((output / PARTS).glob("*.npy"))) < 7:
+                time.sleep(0.01)
+            # As the other leaves it.
+            shutil.rmtree(output / PARTS)
+            (output / "index").write_text("the other's")
+        assert waiting.result().missing == 0
+    assert [path.name for path in output.iterdir()] == ["index"]
+    assert (output / "index").read_text() == "the other's"
 
 
 @pytest.mark.parametrize(

@@ -14,14 +14,13 @@ def check_made_by(index: EmbeddingIndex, encoder: TextEncoder) -> None:
     A folder that Pyserini made has no provenance: there the length alone can be checked.
     """
     made_by = (read_provenance(index.folder / "index") or {}).get("model", {})
-    if made_by:
-        ours = encoder.describe()
-        if made_by.get("sha256") != ours["sha256"]:
-            raise InputError(
-                f"{index.folder}: its vectors were made by another model ({made_by.get('name')}, sha256 "
-                f"{str(made_by.get('sha256'))[:12]}) than {encoder.name} (sha256 {ours['sha256'][:12]}): name the one "
-                "that made them, or encode again"
-            )
+    ours = encoder.describe()["sha256"]
+    if made_by and made_by.get("sha256") != ours:
+        raise InputError(
+            f"{index.folder}: its vectors were made by another model ({made_by.get('name')}, sha256 "
+            f"{str(made_by.get('sha256'))[:12]}) than {encoder.name} (sha256 {ours[:12]}): name the one that made "
+            "them, or encode again"
+        )
     if index.dimension != encoder.dimension:
         raise InputError(
             f"{index.folder}: its vectors have {index.dimension} dimensions, those of {encoder.name} have "

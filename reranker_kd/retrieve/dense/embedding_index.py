@@ -23,8 +23,6 @@ from reranker_kd.types import FloatArray
 # Of a mapped file that ends with anything else faiss may read beyond the end.
 _MAPPABLE = (b"IxFI", b"IxSQ")
 
-_NOT_A_FOLDER = "expected a folder with the files index and docid, as `reranker-kd encode` and Pyserini write it"
-
 
 class EmbeddingIndex:
     """Vectors of documents, found by inner product or by docid.
@@ -51,19 +49,25 @@ class EmbeddingIndex:
         threads: int | None = None,
     ) -> None:
         self.folder = Path(folder)
-        if threads is not None and threads < 1:
-            raise InputError(f"threads is {threads}: expected 1 or more")
-        for file in (self._index_file, self._docid_file):
+        for name, value in (("threads", threads), ("ef_search", ef_search), ("nprobe", nprobe)):
+            if value is not None and value < 1:
+                raise InputError(f"{name} is {value}: expected 1 or more")
+        docid_file = self.folder / "docid"
+        for file in (self._index_file, docid_file):
             if not file.is_file():
-                raise InputError(f"{file}: no such file: {_NOT_A_FOLDER}")
+                raise InputError(
+                    f"{file}: no such file: expected a folder with the files index and docid, as `reranker-kd encode` "
+                    "and Pyserini write it"
+                )
         self._index = _read_index(self._index_file)
         self._layers = list(layers(self._index))
-        self._set_search_parameters(ef_search, nprobe)
+        self._set_search_parameter("ef_search", "efSearch", "an HNSW", ef_search)
+        self._set_search_parameter("nprobe", "nprobe", "an IVF", nprobe)
         self._threads = threads
-        self._rows = _read_docids(self._docid_file)
+        self._rows = _read_docids(docid_file)
         if len(self._rows) != len(self):
             fault = f"names {len(self._rows)} documents, but the index holds {len(self)} vectors: make the folder again"
-            raise FormatError(self._docid_file, None, fault)
+            raise FormatError(docid_file, None, fault)
         self.docids: list[str] = list(self._rows)
         self.dimension: int = self._index.d
 
@@ -73,10 +77,6 @@ class EmbeddingIndex:
     @property
     def _index_file(self) -> Path:
         return self.folder / "index"
-
-    @property
-    def _docid_file(self) -> Path:
-        return self.folder / "docid"
 
     def search(self, queries: FloatArray, hits: int) -> tuple[FloatArray, npt.NDArray[np.int64]]:
         """Return the vectors of the largest inner products with each query.
@@ -100,9 +100,8 @@ class EmbeddingIndex:
         return scores, rows
 
     def rows_of(self, docids: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Return the row (n,) of each docid, -1 where the index lacks it."""
-        row_of = self._rows.get
-        return np.array([row_of(docid, -1) for docid in docids], dtype=np.int64)
+        """Return the row (n,) of each docid, -1 where it is not in the index."""
+        return np.array([self._rows.get(docid, -1) for docid in docids], dtype=np.int64)
 
     def vectors_of(self, rows: npt.NDArray[np.int64]) -> FloatArray:
         """Return the vectors (n, dimension) at rows (n,), as exactly as the kind of index keeps them.
@@ -164,23 +163,14 @@ class EmbeddingIndex:
             f"encode the documents anew as Flat, SQ8 or fp16"
         )
 
-    def _set_search_parameters(self, ef_search: int | None, nprobe: int | None) -> None:
-        for name, value in (("ef_search", ef_search), ("nprobe", nprobe)):
-            if value is not None and value < 1:
-                raise InputError(f"{name} is {value}: expected 1 or more")
-        graphs = [layer for layer in self._layers if isinstance(layer, faiss.IndexHNSW)]
-        lists = [layer for layer in self._layers if isinstance(layer, faiss.IndexIVF)]
-        if ef_search is not None:
-            if not graphs:
-                raise self._no_such_parameter("ef_search", "an HNSW")
-            graphs[0].hnsw.efSearch = ef_search
-        if nprobe is not None:
-            if not lists:
-                raise self._no_such_parameter("nprobe", "an IVF")
-            lists[0].nprobe = nprobe
-
-    def _no_such_parameter(self, name: str, kind: str) -> InputError:
-        return InputError(f"{self.folder}: {name} is for {kind} index, but this one is {self._kind}: leave it out")
+    def _set_search_parameter(self, ours: str, name: str, kind: str, value: int | None) -> None:
+        if value is None:
+            return
+        try:
+            faiss.ParameterSpace().set_index_parameter(self._index, name, value)
+        except RuntimeError as error:
+            fault = f"{ours} is for {kind} index, but this one is {self._kind}: leave it out"
+            raise InputError(f"{self.folder}: {fault}") from error
 
 
 def _read_index(file: Path) -> faiss.Index:

@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from reranker_kd.errors import InputError, OutputError
+import numpy as np
+from filelock import FileLock
+
+from reranker_kd.errors import InputError, ModelError
 from reranker_kd.formats.collections import read_collection, read_numbered_documents
-from reranker_kd.formats.files import atomic_writer
+from reranker_kd.formats.files import atomic_binary_writer, atomic_writer
 from reranker_kd.formats.parsing import raise_fault
 from reranker_kd.inference.text_encoder import TextEncoder
 from reranker_kd.provenance import provenance_path, read_provenance, write_provenance
+from reranker_kd.retrieve.dense.embedding_index import EmbeddingIndex
 from reranker_kd.retrieve.dense.index_types import resolve_index_type
 from reranker_kd.retrieve.dense.index_writer import write_index
-from reranker_kd.retrieve.dense.parts import PARTS, EmbeddingParts, vectors_file
+from reranker_kd.retrieve.dense.parts import PARTS, EmbeddingParts
 from reranker_kd.types import Document, FloatArray
 
 PART_SIZE = 2048
 """Documents encoded between two saves: enough to find others of like length, few enough to lose little."""
 
-Progress = Callable[[float], None]
+_ROWS = 16384
+"""Vectors that are converted at once."""
+
+_Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +95,7 @@ def encode_collection(
     part_size: int = PART_SIZE,
     shard: tuple[int, int] = (0, 1),
     overwrite: bool = False,
-    on_progress: Progress = lambda _: None,
+    on_progress: _Progress = lambda _: None,
 ) -> Encoded:
     """Encode a collection part by part, then write its FAISS folder; go on where an earlier call was stopped.
 
@@ -100,8 +108,10 @@ def encode_collection(
     :param shard: (id, number): this call makes the parts whose number leaves the remainder id; whoever finishes the
         last part writes the folder
     :param overwrite: replace what the folder holds
-    :param on_progress: called with the number of documents finished since the last call
+    :param on_progress: called with the number of documents since the last call that are finished or, with shards,
+        left to others
     :raises InputError: a folder that holds other embeddings, or an index type that does not fit
+    :raises ModelError: an embedding that is not finite
     """
     output = Path(output)
     index_type = resolve_index_type(index_type, encoder.dimension)
@@ -116,70 +126,91 @@ def encode_collection(
     parts = EmbeddingParts(output, request, -(-survey.documents // part_size), overwrite=overwrite)
     encoded = cut = 0
     mine = {number for number in parts.missing if number % shard[1] == shard[0]}
-    if mine:
-        for number, documents in enumerate(_parts_of(collection, part_size)):
-            if number not in mine:
-                continue
-            start = time.perf_counter()
-            tokens = encoder.document_tokens([document.text for document in documents])
-            vectors = encoder.embed_documents(tokens, on_progress)
-            seconds = time.perf_counter() - start
-            parts.save(number, [document.docid for document in documents], vectors, seconds)
-            encoded += len(documents)
-            cut += sum(len(ids) > encoder.document_room for ids in tokens)
-    if parts.missing and parts.folder.is_dir():
-        return Encoded(encoded, cut, len(parts.missing))
-    record = {
-        "request": {**request, "index_type": index_type},
-        "collection": {"path": str(collection), "sha256": survey.sha256},
-        "model": model,
-        "counts": {"documents": survey.documents, "empty": survey.empty},
-    }
-    with parts.locked():
-        # Another shard may have finished the folder while this one waited.
-        if not parts.missing:
-            record["seconds"] = {"encode": round(parts.seconds(), 3)}
-            write_folder(output, parts, parts.docids(), encoder.dimension, index_type, record)
+    for number, documents in enumerate(_parts_of(collection, part_size)):
+        if number not in mine:
+            on_progress(len(documents))
+            continue
+        start = time.perf_counter()
+        tokens = encoder.document_tokens([document.text for document in documents])
+        vectors = encoder.embed_documents(tokens, on_progress)
+        seconds = time.perf_counter() - start
+        finite = np.isfinite(vectors).all(axis=1)
+        if not finite.all():
+            raise ModelError(
+                f"{encoder.name}: NaN or infinity in the embedding of document {documents[finite.argmin()].docid}: "
+                "encode with --precision float32, or with another model"
+            )
+        parts.save(number, [document.docid for document in documents], vectors, seconds)
+        encoded += len(documents)
+        cut += sum(len(ids) > encoder.document_room for ids in tokens)
+    # Another shard that finished the last part may be writing the folder, or have written it and removed the parts.
+    lock = output / ".lock"
+    with FileLock(lock):
+        missing = len(parts.missing) if parts.folder.is_dir() else 0
+        if parts.folder.is_dir() and not missing:
+            record = {
+                "request": {**request, "index_type": index_type},
+                "collection": {"path": str(collection), "sha256": survey.sha256},
+                "model": model,
+                "counts": {"documents": survey.documents, "empty": survey.empty},
+                "seconds": {"encode": round(parts.seconds(), 3)},
+            }
+            _write_folder(output, parts.vectors, parts.docids(), encoder.dimension, index_type, record)
             parts.remove()
-    return Encoded(encoded, cut, 0)
+    with suppress(OSError):
+        lock.unlink()
+    return Encoded(encoded, cut, missing)
 
 
-def pending_documents(survey: CollectionSurvey, output: Path, part_size: int, shard: tuple[int, int]) -> int:
-    """Return how many documents a call of :func:`encode_collection` has yet to encode, for its progress bar."""
-    numbers = range(shard[0], -(-survey.documents // part_size), shard[1])
-    sizes = [min(part_size, survey.documents - number * part_size) for number in numbers]
-    done = [vectors_file(output / PARTS, number).is_file() for number in numbers]
-    return sum(size for size, is_done in zip(sizes, done, strict=True) if not is_done)
+def convert_embeddings(
+    index: EmbeddingIndex,
+    output: str | Path,
+    index_type: str,
+    *,
+    overwrite: bool = False,
+    on_progress: _Progress = lambda _: None,
+) -> None:
+    """Write the vectors of a folder into another one, as an index of another type.
+
+    What the first index lost of the vectors stays lost: convert from Flat.
+
+    :param on_progress: called with the number of vectors written since the last call
+    :raises InputError: the output holds embeddings already, or is the folder that is read
+    """
+    output = Path(output)
+    if output.resolve() == index.folder.resolve():
+        raise InputError(f"{output}: is the folder that the vectors come from: name another --output")
+    if (output / "index").exists() and not overwrite:
+        raise InputError(f"{output}: holds embeddings already: name another --output, or --overwrite")
+    made_by = read_provenance(index.folder / "index") or {}
+    kept = {key: value for key, value in made_by.items() if key in {"collection", "model", "counts", "seconds"}}
+    record = {**kept, "embeddings": index.describe()}
+
+    def vectors() -> Iterator[FloatArray]:
+        rows = np.arange(len(index))
+        return (index.vectors_of(rows[start : start + _ROWS]) for start in range(0, len(index), _ROWS))
+
+    index_type = resolve_index_type(index_type, index.dimension)
+    _write_folder(output, vectors, index.docids, index.dimension, index_type, record, on_progress)
 
 
-def write_folder(
+def _write_folder(
     output: Path,
-    parts: Sequence[FloatArray],
+    parts: Callable[[], Iterable[FloatArray]],
     docids: Iterable[str],
     dimension: int,
     index_type: str,
     record: dict[str, Any],
-    on_progress: Progress = lambda _: None,
+    on_progress: _Progress = lambda _: None,
 ) -> None:
-    """Write ``index``, ``docid`` and provenance, in an order in which no reader finds an old with a new one.
-
-    :param parts: arrays (n, dimension), in the order of ``docids``
-    :param record: what is known of the vectors, for the provenance
-    """
-    output.mkdir(parents=True, exist_ok=True)
+    """Write ``index``, ``docid`` and provenance, in an order in which no reader finds an old with a new one."""
     index = output / "index"
-    temporary = output / ".index.part"
-    try:
-        write_index(temporary, parts, dimension=dimension, index_type=index_type, on_progress=on_progress)
-        index.unlink(missing_ok=True)
-        provenance_path(index).unlink(missing_ok=True)
-        with atomic_writer(output / "docid") as stream:
-            stream.writelines(f"{docid}\n" for docid in docids)
-        temporary.replace(index)
-    except OSError as error:
-        raise OutputError(f"{output}: cannot write: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_binary_writer(index) as stream:
+        write_index(stream, parts, dimension=dimension, index_type=index_type, on_progress=on_progress)
+        for old in (output / "docid", provenance_path(index)):
+            old.unlink(missing_ok=True)
+    with atomic_writer(output / "docid") as lines:
+        lines.writelines(f"{docid}\n" for docid in docids)
     write_provenance(index, {"stage": "encode", "index_type": index_type, **record})
 
 

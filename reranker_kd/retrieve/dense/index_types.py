@@ -14,8 +14,7 @@ import faiss
 
 from reranker_kd.errors import InputError
 
-_SPELLINGS = {"flat": "Flat", "sq": "SQ", "hnsw": "HNSW", "ivf": "IVF", "opq": "OPQ", "pq": "PQ"}
-_ALIASES = {"fp16": "SQfp16", "HNSW": "HNSW32"}
+_ANY_CASE = ("Flat", "SQ", "HNSW", "IVF", "OPQ", "PQ")
 
 # What faiss makes without complaint, and then hangs on, crashes on or refuses once there are vectors.
 _REFUSED = {
@@ -51,12 +50,12 @@ def resolve_index_type(name: str, dimension: int) -> str:
 
 
 def _respelled(component: str) -> str:
-    """Return one component of a factory string with the case that faiss wants."""
-    found = re.fullmatch(r"(flat|sq|hnsw|ivf|opq|pq)(.*)", component, re.IGNORECASE)
-    if found:
-        kind, rest = _SPELLINGS[found[1].lower()], found[2]
-        component = kind + (rest.lower() if kind == "SQ" else rest)
-    return _ALIASES.get(component) or _ALIASES.get(component.lower(), component)
+    """Return one component of a factory string as faiss spells it."""
+    for kind in _ANY_CASE:
+        if component.lower().startswith(kind.lower()):
+            rest = component[len(kind) :]
+            component = kind + (rest.lower() if kind == "SQ" else rest)
+    return {"fp16": "SQfp16", "FP16": "SQfp16", "HNSW": "HNSW32"}.get(component, component)
 
 
 def _fault_of_empty_index(factory: str, dimension: int) -> str | None:

@@ -15,14 +15,13 @@ class QueryEncoder:
     """Encodes queries as ``pyserini.search.faiss.FaissSearcher`` asks for it.
 
     :param name: a twin or a sentence-transformers bi-encoder: a folder, an installed model or a hub id
-    :param keywords: ``max_length``, ``device``, ``precision``, as
-        :class:`reranker_kd.inference.text_encoder.TextEncoder` has them
+    :param options: those of :class:`reranker_kd.inference.options.ModelOptions`
     :raises ModelError: the model cannot be loaded
     :raises InputError: its scores are no inner products
     """
 
-    def __init__(self, name: str | Path, **keywords: Any) -> None:
-        self._encoder = load_encoder(name, **keywords)
+    def __init__(self, name: str | Path, **options: Any) -> None:
+        self._encoder = load_encoder(name, **options)
         check_searchable(self._encoder)
         self.dimension = self._encoder.dimension
 
