@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Topics = dict[str, str]
 """Query texts by qid, in the order of the file."""
@@ -95,12 +98,35 @@ def rank_order(docids: Sequence[str], scores: Sequence[float] | npt.NDArray[np.f
     :param docids: n document identifiers
     :param scores: n scores, compared after rounding to float32
     """
-    singles = np.asarray(scores, dtype=np.float32)
+    singles = _singles(scores)
     if (singles[1:] < singles[:-1]).all():
         return list(range(len(docids)))
     by_docid = sorted(range(len(docids)), key=docids.__getitem__, reverse=True)
     # Python's sort is stable: ties keep the docid order of the first pass.
     return sorted(by_docid, key=singles.tolist().__getitem__, reverse=True)
+
+
+def rank_order_of_lines(
+    query: npt.NDArray[np.integer], docids: pa.StringArray, scores: npt.NDArray[np.floating]
+) -> pa.UInt64Array:
+    """Return the positions of the lines of many queries, by query and within it by :func:`rank_order`.
+
+    :param query: the number of each line's query, shape (n,)
+    :param docids: shape (n,)
+    :param scores: shape (n,), compared after rounding to float32
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    lines = pa.table({"query": query, "score": _singles(scores), "docid": docids})
+    # Arrow, too, compares strings by their UTF-8 bytes.
+    keys = [("query", "ascending"), ("score", "descending"), ("docid", "descending")]
+    return pc.sort_indices(lines, sort_keys=keys)
+
+
+def _singles(scores: Sequence[float] | npt.NDArray[np.floating]) -> FloatArray:
+    with np.errstate(over="ignore"):
+        return np.asarray(scores).astype(np.float32)
 
 
 def in_rank_order(documents: dict[str, float]) -> dict[str, float]:

@@ -5,29 +5,26 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
 from reranker_kd.benchmark.results import Benchmark, SystemResult
+from reranker_kd.evaluate.grid import Grid
 
 _COLUMNS = ("pairs/s", "ratio", "p50 ms", "p95 ms", "p99 ms", "ratio p50", "start s", "MB", "tokens/s", "of ceiling")
 
 
-def benchmark_table(benchmark: Benchmark) -> Table:
+def benchmark_table(benchmark: Benchmark) -> Grid:
     """Return a row for each system that ran to its end; :func:`failures` has the others."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("system", no_wrap=True)
-    table.add_column("precision", no_wrap=True)
-    measures = list(dict.fromkeys(name for system in benchmark.systems for name in system.quality))
-    for name in (*_COLUMNS, *measures):
-        table.add_column(name, justify="right", no_wrap=True)
-    for system in benchmark.systems:
-        if system.error is None:
-            quality = [_number(system.quality.get(name), 4) for name in measures]
-            # Texts, not strings, which rich would search for markup.
-            cells = [system.system, system.precision or "", *_figures(system), *quality]
-            table.add_row(*map(Text, cells))
-    return table
+    measures = dict.fromkeys(name for system in benchmark.systems for name in system.quality)
+    rows = tuple(
+        (
+            system.system,
+            system.precision or "",
+            *_figures(system),
+            *(_number(system.quality.get(name), 4) for name in measures),
+        )
+        for system in benchmark.systems
+        if system.error is None
+    )
+    return Grid(("system", "precision", *_COLUMNS, *measures), rows, texts=2)
 
 
 def heading(benchmark: Benchmark) -> str:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, fsum, log
+from math import fsum
+from pathlib import Path
+
+import numpy as np
 
 from reranker_kd.errors import InputError
-from reranker_kd.evaluate.measures import Measure
-from reranker_kd.evaluate.registry import Summary
-from reranker_kd.evaluate.trec_eval import trec_eval_values
-from reranker_kd.types import Qrels, Run, rank_order
+from reranker_kd.evaluate.judged import Figures, JudgedRanks, Judgments
+from reranker_kd.evaluate.measures import DEFAULT_MEASURES, parse_measures
+from reranker_kd.evaluate.registry import Measure, Summary
+from reranker_kd.evaluate.trec_eval import trec_eval_figures
+from reranker_kd.formats.qrels import read_qrels
+from reranker_kd.formats.runs import RunColumns, columns_of_run, read_run_columns
+from reranker_kd.types import Qrels, Run
 
 # MIN_GEO_MEAN of trec_eval: what a query with no better figure brings into a geometric mean.
 _LOWEST_IN_GEOMETRIC_MEAN = 0.00001
@@ -36,73 +42,85 @@ class Evaluation:
     unjudged_queries: int
 
 
-def evaluate_run(
-    run: Run, qrels: Qrels, measures: Sequence[Measure], *, relevance_level: int = 1, missing_as_zero: bool = True
+def evaluate(
+    run: str | Path | Run,
+    qrels: str | Path | Qrels,
+    measures: Sequence[str] = DEFAULT_MEASURES,
+    *,
+    relevance_level: int = 1,
+    missing_as_zero: bool = True,
 ) -> Evaluation:
-    """Measure a run against qrels. Every figure is trec_eval's (9.0.4), ``Judged@k`` apart.
+    """Measure a run against qrels, each a file or a dict; every figure is trec_eval's (9.0.4), if trec_eval has it.
 
+    :param run: a file of TREC or MS MARCO columns, or qid -> docid -> score
+    :param qrels: a file of TREC's or BEIR's, or qid -> docid -> grade
+    :param measures: names such as ``nDCG@10``, ``AP``, ``ndcg_cut_10``
     :param relevance_level: the lowest grade that binary measures count as relevant, trec_eval's ``-l``; nDCG
         uses the grades themselves
     :param missing_as_zero: count queries of the qrels that the run lacks as zero, trec_eval's ``-c``; otherwise
         they are left out
+    :raises InputError: a file that cannot be read, an unknown measure, or what :func:`evaluate_run` raises
+    :raises FormatError: a fault in a file
+    """
+    asked = parse_measures(measures)
+    judged = qrels if isinstance(qrels, dict) else read_qrels(qrels)
+    columns = columns_of_run(run) if isinstance(run, dict) else read_run_columns(run)
+    try:
+        return evaluate_run(columns, judged, asked, relevance_level=relevance_level, missing_as_zero=missing_as_zero)
+    except InputError as error:
+        raise error if isinstance(run, dict) else InputError(f"{run}: {error}") from None
+
+
+def evaluate_run(
+    run: Run | RunColumns,
+    qrels: Qrels,
+    measures: Sequence[Measure],
+    *,
+    relevance_level: int = 1,
+    missing_as_zero: bool = True,
+) -> Evaluation:
+    """Measure a run, as :func:`evaluate` does, with measures of :func:`parse_measures`.
+
     :raises InputError: run and qrels share no query, ``relevance_level`` is below 1, or a grade is too
         high for trec_eval
     """
-    if relevance_level < 1:
-        raise InputError(f"relevance level {relevance_level}: expected a grade from 1")
-    topics = {qid: grades for qid, grades in qrels.items() if grades}
-    rankings = {qid: _ranking(run[qid]) for qid in topics if run.get(qid)}
-    if not rankings:
+    judgments = Judgments(qrels, relevance_level)
+    columns = run if isinstance(run, RunColumns) else columns_of_run(run)
+    ranks = judgments.ranks(columns)
+    answered = ranks.retrieved > 0
+    if not answered.any():
         raise InputError("run and qrels share no query: do they belong to the same topics?")
-    by_trec_eval = [measure for measure in measures if measure.by_trec_eval]
-    figures = trec_eval_values(rankings, topics, by_trec_eval, relevance_level)
-    figures |= {m.name: _judged(rankings, topics, m.depth) for m in measures if not m.by_trec_eval}
-    per_query = {
-        measure.name: {
-            qid: figures[measure.name][qid] if qid in rankings else _missing(measure, topics[qid], relevance_level)
-            for qid in topics
-            if missing_as_zero or qid in rankings
-        }
-        for measure in measures
-    }
-    means = {m.name: _summary(m, per_query[m.name], topics, missing_as_zero=missing_as_zero) for m in measures}
+    counted = np.flatnonzero(answered | missing_as_zero).tolist()
+    qids = [judgments.qids[place] for place in counted]
+    figures = {name: values[counted].tolist() for name, values in figures_of(ranks, measures).items()}
     return Evaluation(
         measures=tuple(measures),
-        per_query=per_query,
-        means=means,
-        queries=len(topics) if missing_as_zero else len(rankings),
-        missing_queries=tuple(qid for qid in topics if qid not in rankings),
-        unjudged_queries=sum(qid not in topics for qid in run),
+        per_query={name: dict(zip(qids, values, strict=True)) for name, values in figures.items()},
+        means={m.name: _summary(m, figures[m.name], qrels, missing_as_zero=missing_as_zero) for m in measures},
+        queries=len(qids),
+        missing_queries=tuple(qid for qid, has in zip(judgments.qids, answered, strict=True) if not has),
+        unjudged_queries=sum(qid not in judgments.qrels for qid in columns.qids),
     )
 
 
-def _ranking(documents: Mapping[str, float]) -> list[str]:
-    docids = list(documents)
-    return [docids[position] for position in rank_order(docids, list(documents.values()))]
+def figures_of(ranks: JudgedRanks, measures: Sequence[Measure]) -> dict[str, Figures]:
+    """Return measure name -> figures (t,) of a run over the t queries of the qrels; missing queries as zero."""
+    by_trec_eval = trec_eval_figures(ranks, [measure for measure in measures if measure.compute is None])
+    figures = {}
+    for measure in measures:
+        depth = int(measure.cutoff) if measure.compute and measure.cutoff else None
+        found = measure.compute(ranks.cut(depth), depth) if measure.compute else by_trec_eval[measure.name]
+        is_geometric = measure.summary is Summary.GEOMETRIC_MEAN
+        figures[measure.name] = np.maximum(found, _LOWEST_IN_GEOMETRIC_MEAN) if is_geometric else found
+    return figures
 
 
-def _judged(rankings: Mapping[str, Sequence[str]], qrels: Qrels, depth: int | None) -> dict[str, float]:
-    """Return the share of the top documents that was judged; a negative grade is trec_eval's for not judged."""
-    tops = {qid: docids[:depth] for qid, docids in rankings.items()}
-    return {qid: sum(qrels[qid].get(docid, -1) >= 0 for docid in top) / len(top) for qid, top in tops.items()}
-
-
-def _missing(measure: Measure, grades: Mapping[str, int], relevance_level: int) -> float:
-    """Return the figure of a query that the run lacks, as trec_eval ``-c`` counts it."""
-    if measure.base == "num_q":
-        return 1.0
-    if measure.base == "num_rel":
-        return float(sum(grade >= relevance_level for grade in grades.values()))
-    return _LOWEST_IN_GEOMETRIC_MEAN if measure.summary is Summary.GEOMETRIC_MEAN else 0.0
-
-
-def _summary(measure: Measure, by_query: Mapping[str, float], qrels: Qrels, *, missing_as_zero: bool) -> float:
+def _summary(measure: Measure, values: Sequence[float], qrels: Qrels, *, missing_as_zero: bool) -> float:
     if measure.base == "num_rel" and missing_as_zero:
         # With -c, trec_eval counts over all qrels, and there it takes any grade above 0 whatever -l says.
         return float(sum(grade > 0 for grades in qrels.values() for grade in grades.values()))
-    values = by_query.values()
     if measure.summary is Summary.SUM:
         return fsum(values)
     if measure.summary is Summary.GEOMETRIC_MEAN:
-        return exp(fsum(map(log, values)) / len(values))
+        return float(np.exp(fsum(np.log(values)) / len(values)))
     return fsum(values) / len(values)

@@ -1,57 +1,19 @@
-"""The names of measures: as the field writes them (``nDCG@10``), or as trec_eval does (``ndcg_cut_10``)."""
+"""The names of measures: as papers write them (``nDCG@10``), or as trec_eval does (``ndcg_cut_10``)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from difflib import get_close_matches
 
 from reranker_kd.errors import InputError
-from reranker_kd.evaluate.registry import (
-    FIELD_MEASURES,
-    JUDGED,
-    LEVEL,
-    NICKNAMES,
-    RANK,
-    TREC_EVAL_MEASURES,
-    Parameter,
-    Summary,
-    TrecEvalMeasure,
-)
+from reranker_kd.evaluate.registry import MEASURES, OWN_MEASURES, Measure, MeasureEntry
+from reranker_kd.evaluate.trec_eval import LEVEL, NICKNAMES, RANK, TREC_EVAL_MEASURES, Parameter, TrecEvalMeasure
 
 DEFAULT_MEASURES = ("nDCG@10", "AP", "RR@10", "R@100", "Judged@10")
 
 _TREC_EVAL = {declared.name.lower(): declared for declared in TREC_EVAL_MEASURES}
-_FIELD = {name.lower(): declared for declared in FIELD_MEASURES for name in (declared.name, *declared.aliases)}
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """What gives one figure for each query, and one for the run.
-
-    :param name: the name that it was asked for by, to the letter
-    :param base: trec_eval's name for it without parameters (``ndcg_cut``), or ``judged``
-    :param cutoff: the cutoff that goes with the base, as trec_eval prints it (``10``, ``0.20``), or empty
-    :param parameters: what else trec_eval takes for it (gains, a beta, coefficients), or empty
-    :param depth: the run is cut to so many documents for each query first; None leaves it whole
-    """
-
-    name: str
-    base: str
-    cutoff: str = ""
-    parameters: str = ""
-    depth: int | None = None
-
-    @property
-    def by_trec_eval(self) -> bool:
-        """Whether trec_eval computes it."""
-        return self.base != JUDGED
-
-    @property
-    def summary(self) -> Summary:
-        """How the figures of the queries make the figure of the run."""
-        return _TREC_EVAL[self.base.lower()].summary if self.by_trec_eval else Summary.MEAN
+_COMPUTED_HERE = {base: e.compute for e in OWN_MEASURES.values() if e.compute for base in (e.whole, e.at_cutoff)}
 
 
 def parse_measure(name: str) -> Measure:
@@ -83,43 +45,45 @@ def _measures_named(name: str) -> list[Measure]:
     if lowered in NICKNAMES:
         return [measure for member in NICKNAMES[lowered] for measure in _measures_named(member)]
     stem, at, cutoff = lowered.partition("@")
-    declared = _FIELD.get(stem)
-    if declared and at and declared.at_cutoff:
-        return [_at_cutoff(name, declared.at_cutoff, cutoff, cuts_run=declared.cuts_run)]
-    if declared and not at and declared.whole:
-        return [Measure(name, declared.whole)]
+    if (entry := _entry(stem)) and (entry.cutoff != "never" if at else entry.cutoff != "required"):
+        return [_of_entry(name, entry, cutoff if at else None)]
     if measures := _trec_eval_measures(name):
         return measures
     raise InputError(f"unknown measure {name!r}: {_hint(name)}")
 
 
-def _at_cutoff(name: str, base: str, cutoff: str, *, cuts_run: bool) -> Measure:
-    accepted = (None if cuts_run else _TREC_EVAL[base.lower()].cutoff) or RANK
-    if not re.fullmatch(accepted.pattern, cutoff):
+def _entry(stem: str) -> MeasureEntry | None:
+    return next((MEASURES[known] for known in MEASURES if known.lower() == stem.lower()), None)
+
+
+def _of_entry(name: str, entry: MeasureEntry, cutoff: str | None) -> Measure:
+    base = entry.whole if cutoff is None else entry.at_cutoff
+    accepted = (_TREC_EVAL[base.lower()].cutoff if base else None) or RANK
+    if cutoff is not None and not re.fullmatch(accepted.pattern, cutoff):
         raise InputError(f"measure {name!r}: expected after the @ {accepted.examples}")
-    if cuts_run:
-        return Measure(name, base, depth=int(cutoff))
-    return Measure(name, base, cutoff=_as_printed(accepted, cutoff))
+    return Measure(name, entry.compute, base, _as_printed(accepted, cutoff or ""), summary=entry.summary)
 
 
 def _as_printed(accepted: Parameter, cutoff: str) -> str:
-    return f"{float(cutoff):.2f}" if accepted is LEVEL else cutoff
+    return f"{float(cutoff):.2f}" if accepted is LEVEL and cutoff else cutoff
 
 
 def _trec_eval_measures(name: str) -> list[Measure]:
     """Return what trec_eval or its output calls by a name; nothing if it calls nothing so."""
     for declared, parameters in _split_trec_eval_name(name.lower()):
+        base, compute = declared.name, _COMPUTED_HERE.get(declared.name)
         if declared.cutoff:
             one = declared.cutoff.pattern
             if parameters and not re.fullmatch(f"{one}(?:,{one})*", parameters):
                 continue
             cutoffs = [_as_printed(declared.cutoff, cutoff) for cutoff in parameters.split(",") if cutoff]
             cutoffs = sorted(set(cutoffs or declared.defaults), key=float)
-            if len(cutoffs) == 1:
-                return [Measure(name, declared.name, cutoffs[0])]
-            return [Measure(f"{declared.name}_{cutoff}", declared.name, cutoff) for cutoff in cutoffs]
-        if not parameters or (declared.parameters and re.fullmatch(declared.parameters.pattern, parameters)):
-            return [Measure(name, declared.name, parameters=parameters)]
+            names = [name] if len(cutoffs) == 1 else [f"{base}_{cutoff}" for cutoff in cutoffs]
+            return [Measure(each, compute, base, cutoff) for each, cutoff in zip(names, cutoffs, strict=True)]
+        if not parameters:
+            return [Measure(name, compute, base, summary=declared.summary)]
+        if declared.parameters and re.fullmatch(declared.parameters.pattern, parameters):
+            return [Measure(name, None, base, parameters=parameters, summary=declared.summary)]
     return []
 
 
@@ -133,19 +97,17 @@ def _split_trec_eval_name(lowered: str) -> Iterator[tuple[TrecEvalMeasure, str]]
 
 
 def _hint(name: str) -> str:
-    stem, at, cutoff = name.partition("@")
-    if stem.lower() in _FIELD:
+    stem, at, _ = name.partition("@")
+    if _entry(stem):
         return f"{stem} takes no cutoff" if at else f"{stem} needs a cutoff, such as {stem}@100"
-    declared = _TREC_EVAL.get(name.lower().partition(".")[0])
-    if declared:
+    if declared := _TREC_EVAL.get(name.lower().partition(".")[0]):
         accepted = declared.cutoff or declared.parameters
         return f"trec_eval's {declared.name} takes {accepted.examples if accepted else 'no parameters'}"
     digits = re.search(rf"{RANK.pattern}$", name)
     cutoff = digits[0] if digits else "10"
-    known = [declared.name for declared in FIELD_MEASURES if declared.whole]
-    known += [f"{declared.name}@{cutoff}" for declared in FIELD_MEASURES if declared.at_cutoff]
-    known += [f"{declared.name}_{cutoff}" if declared.cutoff else declared.name for declared in TREC_EVAL_MEASURES]
-    # Where two differ in case only, the field's spelling wins.
-    spelled = {candidate.lower(): candidate for candidate in reversed(known)}
+    # Where two differ in case only, the papers' spelling wins.
+    known = [f"{declared.name}_{cutoff}" if declared.cutoff else declared.name for declared in TREC_EVAL_MEASURES]
+    known += [spelling for stem in MEASURES for spelling in (stem, f"{stem}@{cutoff}")]
+    spelled = {candidate.lower(): candidate for candidate in known}
     close = [spelled[match] for match in get_close_matches(name.lower(), spelled)]
     return f"did you mean {' or '.join(close)}?" if close else "name it as in nDCG@10, or as in ndcg_cut_10"

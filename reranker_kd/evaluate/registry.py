@@ -1,12 +1,20 @@
-"""Every measure, declared: trec_eval's own, and the names by which papers call them."""
+"""The measures by the names of papers, each one entry that says how it is computed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Literal
 
-JUDGED = "judged"
-"""The base of ``Judged@k``, the one measure here that trec_eval lacks."""
+import numpy as np
+
+from reranker_kd.evaluate.judged import Figures, JudgedRanks, ratio
+from reranker_kd.registry import Registry
+
+Compute = Callable[[JudgedRanks, int | None], Figures]
+"""From the judged documents of a run, cut at the measure's cutoff, and this cutoff (None: the whole run) to a figure of
+each query, 0 for one that the run lacks."""
 
 
 class Summary(Enum):
@@ -18,135 +26,113 @@ class Summary(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Parameter:
-    """What may stand after a measure's name: a regular expression, and examples of it for error messages."""
+class MeasureEntry:
+    """A measure by its name.
 
-    pattern: str
-    examples: str
-
-
-@dataclass(frozen=True, slots=True)
-class TrecEvalMeasure:
-    """A measure of trec_eval 9.0.4, described by ``trec_eval -h -m all_trec``.
-
-    :param name: trec_eval's own, without parameters
-    :param cutoff: what its cutoffs look like: it has one figure for each; None where it has one figure
-    :param defaults: its cutoffs when none is named
-    :param parameters: what else it takes after its name, None for nothing
+    :param compute: its figures; None where trec_eval computes it
+    :param cutoff: whether ``@k`` goes with the name
+    :param whole: trec_eval's name for it over the whole run; empty where it has none
+    :param at_cutoff: trec_eval's name for it at a cutoff
     """
 
-    name: str
-    cutoff: Parameter | None = None
-    defaults: tuple[str, ...] = ()
-    parameters: Parameter | None = None
+    compute: Compute | None = None
+    cutoff: Literal["never", "optional", "required"] = "never"
+    whole: str = ""
+    at_cutoff: str = ""
     summary: Summary = Summary.MEAN
 
 
 @dataclass(frozen=True, slots=True)
-class FieldMeasure:
-    """A measure as papers name it.
+class Measure:
+    """What gives one figure for each query, and one for the run.
 
-    :param name: without cutoff
-    :param meaning: for the documentation
-    :param whole: trec_eval's name for it over the whole ranking; None where it needs a cutoff
-    :param at_cutoff: trec_eval's name for it at a cutoff, or :data:`JUDGED`; None where it takes no cutoff
-    :param cuts_run: ``at_cutoff`` takes no cutoff itself, so the run is cut
+    :param name: the name that it was asked for by, to the letter
+    :param compute: its figures; None where trec_eval computes it
+    :param base: trec_eval's name for it without parameters (``ndcg_cut``), where it has one
+    :param cutoff: as trec_eval prints it (``10``, ``0.20``), or empty
+    :param parameters: what else trec_eval takes for it (gains, a beta, coefficients), or empty
     """
 
     name: str
-    meaning: str
-    whole: str | None = None
-    at_cutoff: str | None = None
-    cuts_run: bool = False
-    aliases: tuple[str, ...] = ()
+    compute: Compute | None
+    base: str = ""
+    cutoff: str = ""
+    parameters: str = ""
+    summary: Summary = Summary.MEAN
 
 
-_NUMBER = r"-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
-# trec_eval prints these cutoffs with two decimals, so more decimals could give two figures one name.
-_TWO_DECIMALS = r"(?:[0-9]+(?:\.[0-9]{1,2})?|\.[0-9]{1,2})"
-RANK = Parameter(r"[1-9][0-9]{0,6}", "whole numbers from 1, such as 10")
-LEVEL = Parameter(_TWO_DECIMALS, "numbers of at most two decimals, such as 0.2")
-BETA = Parameter(_NUMBER, "one number, such as 2.0")
-LEVELS = Parameter(rf"{_TWO_DECIMALS}(?:,{_TWO_DECIMALS})*", "recall levels, such as 0.2,0.5,0.8")
-GAINS = Parameter(rf"[0-9]+={_NUMBER}(?:,[0-9]+={_NUMBER})*", "gains of grades, such as 1=3.5,2=9.0")
-# The fourth weighs the documents that were not retrieved, whose number neither qrels nor run tells.
-COEFFICIENTS = Parameter(rf"(?:{_NUMBER},){{3}}0(?:\.0*)?", "four coefficients, the last 0, such as 1,-1,0,0")
+def _ndcg(ranks: JudgedRanks, cutoff: int | None) -> Figures:
+    """Gains are the grades (Järvelin and Kekäläinen, TOIS 2002), discounted from the first rank on."""
+    return ratio(_dcg(ranks), _dcg(ranks.judgments.ideal.cut(cutoff)))
 
-_RANKS = ("5", "10", "15", "20", "30", "100", "200", "500", "1000")
-_RECALL_LEVELS = tuple(f"{tenths / 10:.2f}" for tenths in range(11))
-_MULTIPLES_OF_R = tuple(f"{tenths / 10:.2f}" for tenths in range(2, 21, 2))
 
-# All but trec_eval's two texts (runid, relstring) and what needs preferences or judgment groups for qrels.
-TREC_EVAL_MEASURES = (
-    TrecEvalMeasure("num_q", summary=Summary.SUM),
-    TrecEvalMeasure("num_ret", summary=Summary.SUM),
-    TrecEvalMeasure("num_rel", summary=Summary.SUM),
-    TrecEvalMeasure("num_rel_ret", summary=Summary.SUM),
-    TrecEvalMeasure("map"),
-    TrecEvalMeasure("gm_map", summary=Summary.GEOMETRIC_MEAN),
-    TrecEvalMeasure("Rprec"),
-    TrecEvalMeasure("bpref"),
-    TrecEvalMeasure("recip_rank"),
-    TrecEvalMeasure("iprec_at_recall", LEVEL, _RECALL_LEVELS),
-    TrecEvalMeasure("P", RANK, _RANKS),
-    TrecEvalMeasure("recall", RANK, _RANKS),
-    TrecEvalMeasure("infAP"),
-    TrecEvalMeasure("gm_bpref", summary=Summary.GEOMETRIC_MEAN),
-    TrecEvalMeasure("Rprec_mult", LEVEL, _MULTIPLES_OF_R),
-    TrecEvalMeasure("utility", parameters=COEFFICIENTS),
-    TrecEvalMeasure("11pt_avg", parameters=LEVELS),
-    TrecEvalMeasure("binG"),
-    TrecEvalMeasure("G", parameters=GAINS),
-    TrecEvalMeasure("ndcg", parameters=GAINS),
-    TrecEvalMeasure("ndcg_rel", parameters=GAINS),
-    TrecEvalMeasure("Rndcg", parameters=GAINS),
-    TrecEvalMeasure("ndcg_cut", RANK, _RANKS),
-    TrecEvalMeasure("map_cut", RANK, _RANKS),
-    TrecEvalMeasure("relative_P", RANK, _RANKS),
-    TrecEvalMeasure("success", RANK, ("1", "5", "10")),
-    TrecEvalMeasure("set_P"),
-    TrecEvalMeasure("set_relative_P"),
-    TrecEvalMeasure("set_recall"),
-    TrecEvalMeasure("set_map"),
-    TrecEvalMeasure("set_F", parameters=BETA),
-    TrecEvalMeasure("num_nonrel_judged_ret", summary=Summary.SUM),
-    TrecEvalMeasure("yaap"),
-)
+def _dcg(ranks: JudgedRanks) -> Figures:
+    return ranks.summed(np.maximum(ranks.grade, 0) / np.log2(ranks.rank + 1))
 
-_COUNTS = ("num_q", "num_ret", "num_rel", "num_rel_ret")
 
-# What trec_eval calls some of its measures together.
-NICKNAMES = {
-    "official": (*_COUNTS, "map", "gm_map", "Rprec", "bpref", "recip_rank", "iprec_at_recall", "P"),
-    "set": (*_COUNTS, "utility", "set_P", "set_relative_P", "set_recall", "set_map", "set_F"),
-    "all_trec": tuple(declared.name for declared in TREC_EVAL_MEASURES if declared.name != "yaap"),
+def _average_precision(ranks: JudgedRanks, _: int | None) -> Figures:
+    relevant = ranks.relevant()
+    return ratio(relevant.summed((relevant.place() + 1) / relevant.rank), ranks.judgments.relevant)
+
+
+def _reciprocal_rank(ranks: JudgedRanks, _: int | None) -> Figures:
+    relevant = ranks.relevant()
+    return relevant.summed((relevant.place() == 0) / relevant.rank)
+
+
+def _hits(ranks: JudgedRanks) -> Figures:
+    return ranks.summed(ranks.grade >= ranks.judgments.relevance_level)
+
+
+def _precision(ranks: JudgedRanks, cutoff: int | None) -> Figures:
+    return ratio(_hits(ranks), ranks.retrieved if cutoff is None else np.full_like(ranks.retrieved, cutoff))
+
+
+def _recall(ranks: JudgedRanks, _: int | None) -> Figures:
+    return ratio(_hits(ranks), ranks.judgments.relevant)
+
+
+def _success(ranks: JudgedRanks, _: int | None) -> Figures:
+    return (_hits(ranks) > 0).astype(np.float64)
+
+
+def _judged(ranks: JudgedRanks, _: int | None) -> Figures:
+    return ratio(ranks.summed(ranks.grade >= 0), ranks.retrieved)
+
+
+OWN_MEASURES = {
+    # Cumulative gain of the grades, discounted by rank, over the ideal.
+    "nDCG": MeasureEntry(_ndcg, "optional", "ndcg", "ndcg_cut"),
+    # Mean of the precisions at the relevant documents.
+    "AP": (average_precision := MeasureEntry(_average_precision, "optional", "map", "map_cut")),
+    "MAP": average_precision,
+    # One over the rank of the first relevant document.
+    "RR": (reciprocal_rank := MeasureEntry(_reciprocal_rank, "optional", "recip_rank")),
+    "MRR": reciprocal_rank,
+    # Share of the top k that is relevant.
+    "P": (precision := MeasureEntry(_precision, "required", at_cutoff="P")),
+    "Precision": precision,
+    # Share of the relevant that is in the top k.
+    "R": (recall := MeasureEntry(_recall, "required", at_cutoff="recall")),
+    "Recall": recall,
+    "Success": MeasureEntry(_success, "required", at_cutoff="success"),
+    # Share of the top k that was judged.
+    "Judged": MeasureEntry(_judged, "required"),
+    "SetP": MeasureEntry(_precision, whole="set_P"),
+    "SetR": MeasureEntry(_recall, whole="set_recall"),
+    # Of counts, a run that lacks a query has these two.
+    "NumQ": MeasureEntry(lambda ranks, _: np.ones_like(ranks.retrieved), whole="num_q", summary=Summary.SUM),
+    "NumRel": MeasureEntry(lambda ranks, _: ranks.judgments.relevant, whole="num_rel", summary=Summary.SUM),
+    # Computed by trec_eval.
+    "Rprec": MeasureEntry(whole="Rprec"),
+    "Bpref": MeasureEntry(whole="bpref"),
+    "infAP": MeasureEntry(whole="infAP"),
+    "IPrec": MeasureEntry(cutoff="required", at_cutoff="iprec_at_recall"),
+    "SetF": MeasureEntry(whole="set_F"),
+    "SetAP": MeasureEntry(whole="set_map"),
+    "NumRet": MeasureEntry(whole="num_ret", summary=Summary.SUM),
+    "NumRelRet": MeasureEntry(whole="num_rel_ret", summary=Summary.SUM),
 }
 
-FIELD_MEASURES = (
-    FieldMeasure("nDCG", "cumulative gain of the grades, discounted by rank, over the ideal", "ndcg", "ndcg_cut"),
-    FieldMeasure("AP", "mean of the precisions at the relevant documents", "map", "map_cut", aliases=("MAP",)),
-    FieldMeasure(
-        "RR",
-        "one over the rank of the first relevant document",
-        whole="recip_rank",
-        at_cutoff="recip_rank",
-        cuts_run=True,
-        aliases=("MRR",),
-    ),
-    FieldMeasure("P", "share of the top k that is relevant", at_cutoff="P", aliases=("Precision",)),
-    FieldMeasure("R", "share of the relevant that is in the top k", at_cutoff="recall", aliases=("Recall",)),
-    FieldMeasure("Success", "1 if a relevant document is in the top k, else 0", at_cutoff="success"),
-    FieldMeasure("Judged", "share of the top k that was judged", at_cutoff=JUDGED, cuts_run=True),
-    FieldMeasure("Rprec", "precision after as many documents as are relevant", "Rprec"),
-    FieldMeasure("Bpref", "share of judged pairs in which the relevant document comes first", "bpref"),
-    FieldMeasure("infAP", "AP inferred from a sample of judgments", "infAP"),
-    FieldMeasure("IPrec", "highest precision from a recall level on", at_cutoff="iprec_at_recall"),
-    FieldMeasure("SetP", "share of the retrieved documents that is relevant", "set_P"),
-    FieldMeasure("SetR", "share of the relevant documents that was retrieved", "set_recall"),
-    FieldMeasure("SetF", "harmonic mean of SetP and SetR", "set_F"),
-    FieldMeasure("SetAP", "SetP times SetR", "set_map"),
-    FieldMeasure("NumQ", "number of queries", "num_q"),
-    FieldMeasure("NumRet", "number of retrieved documents", "num_ret"),
-    FieldMeasure("NumRel", "number of relevant documents", "num_rel"),
-    FieldMeasure("NumRelRet", "number of relevant documents retrieved", "num_rel_ret"),
-)
+MEASURES: Registry[MeasureEntry] = Registry("measure", "reranker_kd.measures", OWN_MEASURES)
+"""Measures by name; a package adds another by an entry point of the group ``reranker_kd.measures``."""

@@ -5,24 +5,19 @@ Figures are printed to four decimals and counts as whole numbers, as trec_eval d
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import Any
 
 from reranker_kd.evaluate.evaluation import Evaluation
-from reranker_kd.evaluate.measures import Measure
-from reranker_kd.evaluate.registry import Summary
+from reranker_kd.evaluate.grid import Grid, tab_separated, table_text
+from reranker_kd.evaluate.registry import Measure, Summary
+
+__all__ = ["EvaluatedRun", "evaluation_json", "evaluation_table", "evaluation_tsv", "table_text"]
 
 # What stands for a qid in the row of the whole run, as in trec_eval's output.
 _ALL_QUERIES = "all"
-
-_WIDER_THAN_ANY_TABLE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,51 +30,43 @@ class EvaluatedRun:
 
 def evaluation_table(
     runs: Sequence[EvaluatedRun], *, per_query: bool = False, milliseconds: Mapping[str, float | None] | None = None
-) -> Table:
+) -> Grid:
     """Return a table of runs by measures; the best figure of a measure over several runs is bold.
 
     :param runs: at least one, all evaluated on the same measures
-    :param per_query: a row for each query before the row of the run
+    :param per_query: a row for each query before the row of the run, whose qid is ``all``
     :param milliseconds: what a query cost, by the run's name, as a last column
     """
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("run", no_wrap=True)
-    if per_query:
-        table.add_column("qid", no_wrap=True)
-    for measure in runs[0].evaluation.measures:
-        table.add_column(measure.name, justify="right", no_wrap=True)
+    measures = runs[0].evaluation.measures
+    header = ["run", *(["qid"] if per_query else []), *(measure.name for measure in measures)]
+    texts = 2 if per_query else 1
+    rows: list[list[str]] = []
+    of_runs = []
+    for run in runs:
+        evaluation = run.evaluation
+        for qid in _qids(evaluation) if per_query else []:
+            rows.append([run.run, qid, *(_text(m, evaluation.per_query[m.name][qid]) for m in measures)])
+        of_runs.append(len(rows))
+        label = [run.run, _ALL_QUERIES] if per_query else [run.run]
+        rows.append([*label, *(_text(m, evaluation.means[m.name]) for m in measures)])
+    best = [max(float(rows[row][texts + column]) for row in of_runs) for column in range(len(measures))]
+    bold = {
+        (row, texts + column)
+        for row in of_runs
+        for column, measure in enumerate(measures)
+        if len(runs) > 1 and not _is_count(measure) and float(rows[row][texts + column]) == best[column]
+    }
     if milliseconds is not None:
-        table.add_column("ms/query", justify="right", no_wrap=True)
-    best = _best_figures(runs)
-    for row in _rows(runs, per_query=per_query):
-        emphasised = best if row.of_run else [None] * len(best)
-        # Texts, not strings, which rich would search for markup.
-        figures = [Text(f, "bold" if f == top else "") for f, top in zip(row.figures, emphasised, strict=True)]
-        cost = [] if milliseconds is None else [_milliseconds_text(milliseconds.get(row.labels[0]))]
-        table.add_row(*map(Text, row.labels), *figures, *cost)
-    return table
-
-
-def table_text(table: Table, *, styled: bool) -> str:
-    """Return a table as lines of text at its full width, so that no figure is cut.
-
-    :param styled: with the control codes of a terminal; plain text without
-    """
-    stream = io.StringIO()
-    color_system: Literal["standard"] | None = "standard" if styled else None
-    Console(file=stream, force_terminal=styled, color_system=color_system, width=_WIDER_THAN_ANY_TABLE).print(table)
-    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
+        header.append("ms/query")
+        for row in rows:
+            cost = milliseconds.get(row[0])
+            row.append("" if cost is None else f"{cost:.1f}")
+    return Grid(tuple(header), tuple(map(tuple, rows)), texts, bold=frozenset(bold))
 
 
 def evaluation_tsv(runs: Sequence[EvaluatedRun], *, per_query: bool = False) -> str:
-    """Return a header line and a line for each run (and query), columns separated by tabs.
-
-    :param runs: at least one, all evaluated on the same measures
-    :param per_query: a line for each query before the line of the run, whose qid is ``all``
-    """
-    header = [*_labels("run", "qid", per_query=per_query), *(m.name for m in runs[0].evaluation.measures)]
-    rows = [[*row.labels, *row.figures] for row in _rows(runs, per_query=per_query)]
-    return "\n".join("\t".join(line) for line in [header, *rows])
+    """Return :func:`evaluation_table` with tabs between the columns."""
+    return tab_separated(evaluation_table(runs, per_query=per_query))
 
 
 def evaluation_json(
@@ -121,42 +108,8 @@ def _run_document(evaluated: EvaluatedRun, *, per_query: bool) -> dict[str, Any]
     return document
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    labels: list[str]
-    figures: list[str]
-    of_run: bool
-
-
-def _rows(runs: Sequence[EvaluatedRun], *, per_query: bool) -> Iterator[_Row]:
-    for evaluated in runs:
-        name, evaluation = evaluated.run, evaluated.evaluation
-        for qid in _qids(evaluation) if per_query else ():
-            figures = [_text(measure, evaluation.per_query[measure.name][qid]) for measure in evaluation.measures]
-            yield _Row([name, qid], figures, of_run=False)
-        figures = [_text(measure, evaluation.means[measure.name]) for measure in evaluation.measures]
-        yield _Row(_labels(name, _ALL_QUERIES, per_query=per_query), figures, of_run=True)
-
-
-def _labels(run: str, qid: str, *, per_query: bool) -> list[str]:
-    return [run, qid] if per_query else [run]
-
-
 def _qids(evaluation: Evaluation) -> list[str]:
     return list(next(iter(evaluation.per_query.values()), {}))
-
-
-def _best_figures(runs: Sequence[EvaluatedRun]) -> list[str | None]:
-    """Return the best printed figure of each measure; None where no run is better for more."""
-    measures = runs[0].evaluation.measures
-    if len(runs) == 1:
-        return [None for _ in measures]
-    best = [max(evaluated.evaluation.means[measure.name] for evaluated in runs) for measure in measures]
-    return [None if _is_count(m) else _text(m, figure) for m, figure in zip(measures, best, strict=True)]
-
-
-def _milliseconds_text(milliseconds: float | None) -> str:
-    return "" if milliseconds is None else f"{milliseconds:.1f}"
 
 
 def _is_count(measure: Measure) -> bool:

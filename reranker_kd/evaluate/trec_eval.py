@@ -1,74 +1,157 @@
-"""Per-query figures by trec_eval's own code, which pytrec_eval (package pytrec-eval-terrier) carries.
+"""trec_eval's measures, by its own code, which pytrec_eval (package pytrec-eval-terrier) carries.
 
 C. Van Gysel and M. de Rijke, Pytrec_eval: An Extremely Fast Python Interface to trec_eval, SIGIR 2018.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from math import exp
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
 
 # The extension itself: the wrapper around it sorts and merges parameters, so that utility.1,-1,0,0 and
 # ndcg.1=3.5,2=9.0 do not pass.
 from pytrec_eval_ext import RelevanceEvaluator
 
-from reranker_kd.errors import InputError
-from reranker_kd.evaluate.measures import Measure
-from reranker_kd.evaluate.registry import Summary
-from reranker_kd.types import Qrels
-
-# No docid holds white space.
-_JUDGED_BUT_NEVER_RETRIEVED = " "
-
-# trec_eval holds a counter for each grade up to the highest.
-_HIGHEST_GRADE = 1_000_000
+from reranker_kd.evaluate.judged import Figures, JudgedRanks
+from reranker_kd.evaluate.registry import Measure, Summary
 
 
-def trec_eval_values(
-    rankings: Mapping[str, Sequence[str]], qrels: Qrels, measures: Sequence[Measure], relevance_level: int
-) -> dict[str, dict[str, float]]:
-    """Return measure name -> qid -> figure, unrounded.
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """What may stand after a measure's name: a regular expression, and examples of it for error messages."""
 
-    :param rankings: docids by qid, best first, none empty
-    :param qrels: grades of at least the queries in ``rankings``
-    :param measures: those whose base is trec_eval's
-    :param relevance_level: the lowest grade that binary measures count as relevant, trec_eval's ``-l``
-    :raises InputError: a grade is too high for trec_eval
+    pattern: str
+    examples: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrecEvalMeasure:
+    """A measure of trec_eval 9.0.4, described by ``trec_eval -h -m all_trec``.
+
+    :param name: trec_eval's own, without parameters
+    :param cutoff: what its cutoffs look like: it has one figure for each; None where it has one figure
+    :param defaults: its cutoffs when none is named
+    :param parameters: what else it takes after its name, None for nothing
     """
-    grades = {qid: _safe_grades(qrels[qid]) for qid in rankings}
+
+    name: str
+    cutoff: Parameter | None = None
+    defaults: tuple[str, ...] = ()
+    parameters: Parameter | None = None
+    summary: Summary = Summary.MEAN
+
+
+_NUMBER = r"-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
+# trec_eval prints these cutoffs with two decimals, so more decimals could give two figures one name.
+_TWO_DECIMALS = r"(?:[0-9]+(?:\.[0-9]{1,2})?|\.[0-9]{1,2})"
+RANK = Parameter(r"[1-9][0-9]{0,6}", "whole numbers from 1, such as 10")
+LEVEL = Parameter(_TWO_DECIMALS, "numbers of at most two decimals, such as 0.2")
+BETA = Parameter(_NUMBER, "one number, such as 2.0")
+LEVELS = Parameter(rf"{_TWO_DECIMALS}(?:,{_TWO_DECIMALS})*", "recall levels, such as 0.2,0.5,0.8")
+GAINS = Parameter(rf"[0-9]+={_NUMBER}(?:,[0-9]+={_NUMBER})*", "gains of grades, such as 1=3.5,2=9.0")
+# The fourth weighs the documents that were not retrieved, whose number neither qrels nor run tells.
+COEFFICIENTS = Parameter(rf"(?:{_NUMBER},){{3}}0(?:\.0*)?", "four coefficients, the last 0, such as 1,-1,0,0")
+
+_RANKS = ("5", "10", "15", "20", "30", "100", "200", "500", "1000")
+_RECALL_LEVELS = tuple(f"{tenths / 10:.2f}" for tenths in range(11))
+_MULTIPLES_OF_R = tuple(f"{tenths / 10:.2f}" for tenths in range(2, 21, 2))
+
+# All but trec_eval's two texts (runid, relstring) and what needs preferences or judgment groups for qrels.
+TREC_EVAL_MEASURES = (
+    TrecEvalMeasure("num_q", summary=Summary.SUM),
+    TrecEvalMeasure("num_ret", summary=Summary.SUM),
+    TrecEvalMeasure("num_rel", summary=Summary.SUM),
+    TrecEvalMeasure("num_rel_ret", summary=Summary.SUM),
+    TrecEvalMeasure("map"),
+    TrecEvalMeasure("gm_map", summary=Summary.GEOMETRIC_MEAN),
+    TrecEvalMeasure("Rprec"),
+    TrecEvalMeasure("bpref"),
+    TrecEvalMeasure("recip_rank"),
+    TrecEvalMeasure("iprec_at_recall", LEVEL, _RECALL_LEVELS),
+    TrecEvalMeasure("P", RANK, _RANKS),
+    TrecEvalMeasure("recall", RANK, _RANKS),
+    TrecEvalMeasure("infAP"),
+    TrecEvalMeasure("gm_bpref", summary=Summary.GEOMETRIC_MEAN),
+    TrecEvalMeasure("Rprec_mult", LEVEL, _MULTIPLES_OF_R),
+    TrecEvalMeasure("utility", parameters=COEFFICIENTS),
+    TrecEvalMeasure("11pt_avg", parameters=LEVELS),
+    TrecEvalMeasure("binG"),
+    TrecEvalMeasure("G", parameters=GAINS),
+    TrecEvalMeasure("ndcg", parameters=GAINS),
+    TrecEvalMeasure("ndcg_rel", parameters=GAINS),
+    TrecEvalMeasure("Rndcg", parameters=GAINS),
+    TrecEvalMeasure("ndcg_cut", RANK, _RANKS),
+    TrecEvalMeasure("map_cut", RANK, _RANKS),
+    TrecEvalMeasure("relative_P", RANK, _RANKS),
+    TrecEvalMeasure("success", RANK, ("1", "5", "10")),
+    TrecEvalMeasure("set_P"),
+    TrecEvalMeasure("set_relative_P"),
+    TrecEvalMeasure("set_recall"),
+    TrecEvalMeasure("set_map"),
+    TrecEvalMeasure("set_F", parameters=BETA),
+    TrecEvalMeasure("num_nonrel_judged_ret", summary=Summary.SUM),
+    TrecEvalMeasure("yaap"),
+)
+
+_COUNTS = ("num_q", "num_ret", "num_rel", "num_rel_ret")
+
+# What trec_eval calls some of its measures together.
+NICKNAMES = {
+    "official": (*_COUNTS, "map", "gm_map", "Rprec", "bpref", "recip_rank", "iprec_at_recall", "P"),
+    "set": (*_COUNTS, "utility", "set_P", "set_relative_P", "set_recall", "set_map", "set_F"),
+    "all_trec": tuple(declared.name for declared in TREC_EVAL_MEASURES if declared.name != "yaap"),
+}
+
+
+def trec_eval_figures(ranks: JudgedRanks, measures: Sequence[Measure]) -> dict[str, Figures]:
+    """Return measure name -> figures (t,), unrounded; 0 for a query that the run lacks.
+
+    trec_eval sees documents of made-up names at the ranks of the run, which is all that its figures depend on.
+    """
+    figures = {measure.name: np.zeros(len(ranks.retrieved)) for measure in measures}
     # trec_eval takes one set of parameters for a measure, but any number of cutoffs.
-    batches: dict[tuple[int | None, str], list[Measure]] = defaultdict(list)
+    batches: dict[str, list[Measure]] = defaultdict(list)
     for measure in measures:
-        batches[measure.depth, measure.parameters].append(measure)
-    values: dict[str, dict[str, float]] = {}
-    for (depth, _), batch in batches.items():
-        # Scores that fall with the rank: the order is decided before, and single precision makes no ties of it.
-        scores = {qid: _falling_scores(docids[:depth]) for qid, docids in rankings.items()}
+        batches[measure.parameters].append(measure)
+    if batches:
+        qrels, run = _stand_ins(ranks)
+    for batch in batches.values():
         # An evaluator serves once: at a second run it has lost all cutoffs but the first.
-        evaluator = RelevanceEvaluator(grades, _arguments(batch), relevance_level)
-        by_query = evaluator.evaluate(scores)
-        for measure in batch:
-            key = f"{measure.base}_{measure.cutoff}" if measure.cutoff else measure.base
-            values[measure.name] = {qid: _figure(measure, figures[key]) for qid, figures in by_query.items()}
-    return values
+        evaluator = RelevanceEvaluator(qrels, _arguments(batch), ranks.judgments.relevance_level)
+        for place, found in evaluator.evaluate(run).items():
+            for measure in batch:
+                value = found[f"{measure.base}_{measure.cutoff}" if measure.cutoff else measure.base]
+                # trec_eval keeps the logarithm of what goes into a geometric mean.
+                is_log = measure.summary is Summary.GEOMETRIC_MEAN
+                figures[measure.name][int(place)] = np.exp(value) if is_log else value
+    return figures
 
 
-def _falling_scores(docids: Sequence[str]) -> dict[str, int]:
-    return dict(zip(docids, range(len(docids), 0, -1), strict=True))
-
-
-def _safe_grades(grades: dict[str, int]) -> dict[str, int]:
-    """Return grades that trec_eval can hold.
-
-    A negative grade means pooled but not judged, and trec_eval crashes, fails or runs for ever where no grade is
-    higher.
-    """
-    safe = {docid: max(grade, -1) for docid, grade in grades.items()}
-    highest = max(safe.values())
-    if highest > _HIGHEST_GRADE:
-        raise InputError(f"the qrels hold the grade {highest}; expected at most {_HIGHEST_GRADE}: is it a grade?")
-    return safe if highest >= 0 else {**safe, _JUDGED_BUT_NEVER_RETRIEVED: 0}
+def _stand_ins(ranks: JudgedRanks) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, int]]]:
+    """Return qrels and run with the place of a query as its qid and the rank of a document as its docid."""
+    qrels, run = {}, {}
+    deepest = int(ranks.retrieved.max(initial=0))
+    names = [str(rank) for rank in range(1, deepest + 1)]
+    bounds = np.searchsorted(ranks.query, np.arange(len(ranks.retrieved) + 1)).tolist()
+    ideal = ranks.judgments.ideal
+    ideal_bounds = np.searchsorted(ideal.query, np.arange(len(ranks.retrieved) + 1)).tolist()
+    for place, retrieved in enumerate(ranks.retrieved.astype(int).tolist()):
+        if not retrieved:
+            continue
+        here = slice(*bounds[place : place + 2])
+        found = ranks.grade[here].tolist()
+        grades = dict(zip(map(str, ranks.rank[here].tolist()), found, strict=True))
+        missed = Counter(ideal.grade[slice(*ideal_bounds[place : place + 2])].tolist())
+        missed.subtract(found)
+        grades |= {f"-{number}": grade for number, grade in enumerate(missed.elements())}
+        # trec_eval fails, or runs for ever, where no document is judged.
+        qrels[str(place)] = grades if max(grades.values()) >= 0 else {**grades, "-": 0}
+        # Scores that fall with the rank.
+        run[str(place)] = dict(zip(names[:retrieved], range(retrieved, 0, -1), strict=True))
+    return qrels, run
 
 
 def _arguments(measures: Sequence[Measure]) -> set[str]:
@@ -77,8 +160,3 @@ def _arguments(measures: Sequence[Measure]) -> set[str]:
     for measure in measures:
         details[measure.base] |= {detail for detail in (measure.cutoff, measure.parameters) if detail}
     return {f"{base}.{','.join(texts)}" if texts else base for base, texts in details.items()}
-
-
-def _figure(measure: Measure, value: float) -> float:
-    # trec_eval keeps the logarithm of what goes into a geometric mean.
-    return exp(value) if measure.summary is Summary.GEOMETRIC_MEAN else value

@@ -1,33 +1,85 @@
-"""Runs: retrieved documents by query, in the columns of TREC or of MS MARCO."""
+"""Runs: retrieved documents by query, in the columns of TREC or of MS MARCO.
+
+Plain TREC runs are parsed by Arrow, millions of lines a second. All others (several blanks between columns, letters
+beyond ASCII, MS MARCO's columns, any fault) are read line by line, so that faults are named with their lines.
+"""
 
 from __future__ import annotations
 
+import gzip
 import math
+import zlib
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
 
 from reranker_kd.errors import FormatError, InputError
 from reranker_kd.formats.files import atomic_writer, read_lines
-from reranker_kd.formats.parsing import Lines, Report, identifier_fault, look_ahead, parse_integer, raise_fault
-from reranker_kd.types import FloatArray, Run, in_rank_order, rank_order
+from reranker_kd.formats.parsing import Report, identifier_fault, look_ahead, parse_integer, raise_fault
+from reranker_kd.types import FloatArray, Run, in_rank_order, rank_order, rank_order_of_lines
 
 OUTPUT_FORMATS = ("trec", "msmarco")
 
-_TREC_COLUMNS = "qid Q0 docid rank score tag"
+_COLUMNS = ["qid", "Q0", "docid", "rank", "score", "tag"]
+_TREC_COLUMNS = " ".join(_COLUMNS)
 _MSMARCO_COLUMNS = "qid TAB docid TAB rank"
 _MOST_DIGITS = 10
+_GZIP_MAGIC = b"\x1f\x8b"
+# Empty, or with a blank or another control character.
+_NO_WORD = r"^$|[\x00-\x20]"
+_BLOCK_BYTES = 1 << 22
 
 # What still rounds to a finite single: half a step above the largest.
 _SINGLE_LIMIT = float(np.finfo(np.float32).max) * (1 + 2.0**-25)
 
 
+@dataclass(frozen=True)
+class RunColumns:
+    """A run of q queries and n lines as columns, the lines of a query together and in rank order.
+
+    :param qids: in the order of the file, shape (q,)
+    :param starts: the first line of each query, then n, shape (q + 1,)
+    :param documents: the docid of each line, shape (n,)
+    :param scores: shape (n,), float64
+    """
+
+    qids: tuple[str, ...]
+    starts: npt.NDArray[np.int64]
+    documents: pa.StringArray
+    scores: npt.NDArray[np.float64]
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Place of each qid in :attr:`qids`."""
+        return {qid: place for place, qid in enumerate(self.qids)}
+
+    def lines(self, qid: str, depth: int | None = None) -> range:
+        """Return the lines of a query; none where the run lacks it."""
+        place = self.places.get(qid)
+        if place is None:
+            return range(0)
+        start, end = self.starts[place : place + 2].tolist()
+        return range(start, end)[:depth]
+
+    def top(self, qid: str, depth: int | None = None) -> dict[str, float]:
+        """Return docid -> score of a query, best first; nothing where the run lacks it."""
+        found = self.lines(qid, depth)
+        lines = slice(found.start, found.stop)
+        return dict(zip(self.documents[lines].to_pylist(), self.scores[lines].tolist(), strict=True))
+
+
 def read_run(path: str | Path, report: Report = raise_fault) -> Run:
     """Return a run, qid -> docid -> score, the documents of each query in rank order.
 
-    Two formats, told apart by the number of columns: TREC (``qid Q0 docid rank score tag``, whitespace between,
+    Two formats, detected by the number of columns: TREC (``qid Q0 docid rank score tag``, whitespace between,
     any word for Q0; the order is that of the scores, the rank is only checked to be an integer) and MS MARCO
     (``qid TAB docid TAB rank``, rank from 1; the score becomes 1 / rank). The lines of a query need not follow
     one another.
@@ -38,46 +90,110 @@ def read_run(path: str | Path, report: Report = raise_fault) -> Run:
     :raises FormatError: a wrong number of columns, a score that is not a finite number in single precision, a
         rank that is no integer, a document twice in a query, no documents
     """
+    if (columns := _read_plain(Path(path))) is not None:
+        return {qid: columns.top(qid) for qid in columns.qids}
+    return {qid: in_rank_order(documents) for qid, documents in _read_lines(path, report).items()}
+
+
+def read_run_columns(path: str | Path) -> RunColumns:
+    """Return what :func:`read_run` reads, and refuses, as columns; the fast way for large runs."""
+    columns = _read_plain(Path(path))
+    return columns_of_run(_read_lines(path, raise_fault)) if columns is None else columns
+
+
+def columns_of_run(run: Run) -> RunColumns:
+    """Return the columns of a run, its documents in any order."""
+    lengths = [len(documents) for documents in run.values()]
+    return _in_columns(
+        tuple(run),
+        np.repeat(np.arange(len(run)), lengths),
+        pa.array([docid for documents in run.values() for docid in documents], pa.string()),
+        np.array([score for documents in run.values() for score in documents.values()], dtype=np.float64),
+    )
+
+
+def _in_columns(
+    qids: tuple[str, ...], query: npt.NDArray[np.integer], documents: pa.StringArray, scores: npt.NDArray[np.float64]
+) -> RunColumns:
+    order = rank_order_of_lines(query, documents, scores)
+    starts = np.append(0, np.bincount(query, minlength=len(qids)).cumsum())
+    return RunColumns(qids, starts, documents.take(order), scores[order.to_numpy()])
+
+
+def _read_plain(path: Path) -> RunColumns | None:
+    """Return a run in TREC's columns of ASCII words, one blank between; None for any other file."""
+    # A pipe cannot be read again line by line.
+    if not path.is_file():
+        return None
+    try:
+        content = path.read_bytes()
+        if content.startswith(_GZIP_MAGIC):
+            content = gzip.decompress(content)
+        # To Arrow, a lone carriage return ends a line.
+        if not content.isascii() or b"\r" in content:
+            return None
+        table = _parse(content).unify_dictionaries().combine_chunks()
+    except (OSError, EOFError, zlib.error, pa.ArrowInvalid):
+        return None
+    queries, words = table["qid"].combine_chunks(), table["docid"].combine_chunks()
+    named = pa.concat_arrays([queries.dictionary, *(table[name].chunk(0).dictionary for name in ("Q0", "tag"))])
+    scores = table["score"].to_numpy()
+    if (
+        pc.any(pc.match_substring_regex(pa.chunked_array([named, words]), _NO_WORD)).as_py()
+        or not pc.all(pc.ascii_is_decimal(table["rank"])).as_py()
+        or not (np.abs(scores) < _SINGLE_LIMIT).all()
+        or _repeats(queries.indices, words)
+    ):
+        return None
+    return _in_columns(tuple(queries.dictionary.to_pylist()), queries.indices.to_numpy(), words, scores)
+
+
+def _parse(content: bytes) -> pa.Table:
+    """Return the six columns; Arrow raises ``ArrowInvalid`` for another number of them, or what is no number."""
+    first = content[: content.find(b"\n")]
+    repeated = pa.dictionary(pa.int32(), pa.string())
+    types = dict.fromkeys(_COLUMNS, repeated) | {"docid": pa.string(), "rank": pa.string(), "score": pa.float64()}
+    return csv.read_csv(
+        pa.BufferReader(content),
+        read_options=csv.ReadOptions(column_names=_COLUMNS, block_size=_BLOCK_BYTES),
+        parse_options=csv.ParseOptions(delimiter=" " if b" " in first else "\t", quote_char=False),
+        convert_options=csv.ConvertOptions(column_types=types, null_values=[]),
+    )
+
+
+def _repeats(query: pa.Int32Array, docids: pa.StringArray) -> bool:
+    """Return whether a query has a document twice."""
+    lines = pa.table({"query": query, "docid": docids})
+    lines = lines.take(pc.sort_indices(lines, sort_keys=[("query", "ascending"), ("docid", "ascending")]))
+    same = [pc.equal(lines[name][1:], lines[name][:-1]) for name in lines.column_names]
+    return bool(pc.any(pc.and_(*same)).as_py())
+
+
+def _read_lines(path: str | Path, report: Report) -> Run:
+    run: Run = {}
     with closing(read_lines(path, report)) as read:
         first, lines = look_ahead(read)
         columns = next((count for line in first if (count := len(line.split())) in (3, 6)), 6)
-        run = (_parse_trec if columns == 6 else _parse_msmarco)(lines, path, report)
-    if not run:
-        report(FormatError(path, None, f"no documents; expected lines of {_TREC_COLUMNS} or {_MSMARCO_COLUMNS}"))
-    return {qid: in_rank_order(documents) for qid, documents in run.items()}
-
-
-def _parse_trec(lines: Lines, path: str | Path, report: Report) -> Run:
-    # What every line must pass is inlined, and looked up once: runs have millions of lines.
-    limit = _SINGLE_LIMIT
-    run: Run = {}
-    documents: dict[str, float] = {}
-    current = None
-    for number, line in lines:
-        try:
-            qid, _, docid, rank, text, _ = line.split()
-            score = float(text)
-            clean = rank.isdecimal() and -limit < score < limit and text.isascii() and "_" not in text
-        except ValueError:
-            clean = False
-        if not clean:
-            if line.isspace() or not line:
+        for number, line in lines:
+            words = line.split()
+            if not words:
                 continue
-            if fault := _trec_fault(line):
+            if fault := _trec_fault(words) if columns == 6 else _msmarco_fault(line, words):
                 report(FormatError(path, number, fault))
                 continue
-        if qid != current:
-            current = qid
+            # The docid is the third of 6 columns, the second of 3.
+            qid, docid = words[0], words[columns // 3]
             documents = run.setdefault(qid, {})
-        if docid in documents:
-            report(FormatError(path, number, _duplicate_fault(qid, docid)))
-        else:
-            documents[docid] = score
+            if docid in documents:
+                report(FormatError(path, number, f"document {docid} is listed twice for query {qid}; remove one"))
+            else:
+                documents[docid] = float(words[4]) if columns == 6 else 1 / int(words[2])
+    if not run:
+        report(FormatError(path, None, f"no documents; expected lines of {_TREC_COLUMNS} or {_MSMARCO_COLUMNS}"))
     return run
 
 
-def _trec_fault(line: str) -> str | None:
-    columns = line.split()
+def _trec_fault(columns: list[str]) -> str | None:
     if len(columns) != 6:
         return f"expected 6 columns, {_TREC_COLUMNS}, got {len(columns)}"
     rank, score = columns[3], columns[4]
@@ -97,32 +213,15 @@ def _trec_fault(line: str) -> str | None:
     return None
 
 
-def _parse_msmarco(lines: Lines, path: str | Path, report: Report) -> Run:
-    run: Run = {}
-    for number, line in lines:
-        columns = line.split("\t")
-        words = line.split()
-        # Equal only where each column is one word.
-        if columns != words or len(words) != 3:
-            if words:
-                fault = f"expected 3 columns, {_MSMARCO_COLUMNS}, got {len(columns)} with {len(words)} words"
-                report(FormatError(path, number, fault))
-            continue
-        qid, docid, rank = words
-        position = int(rank) if rank.isdecimal() and len(rank) < _MOST_DIGITS else 0
-        if position < 1:
-            report(FormatError(path, number, f"expected an integer from 1 as the rank, got {rank!r}"))
-            continue
-        documents = run.setdefault(qid, {})
-        if docid in documents:
-            report(FormatError(path, number, _duplicate_fault(qid, docid)))
-        else:
-            documents[docid] = 1 / position
-    return run
-
-
-def _duplicate_fault(qid: str, docid: str) -> str:
-    return f"document {docid} is listed twice for query {qid}; remove one"
+def _msmarco_fault(line: str, words: list[str]) -> str | None:
+    columns = line.split("\t")
+    # Equal only where each column is one word.
+    if columns != words or len(words) != 3:
+        return f"expected 3 columns, {_MSMARCO_COLUMNS}, got {len(columns)} with {len(words)} words"
+    rank = words[2]
+    if not rank.isdecimal() or len(rank) >= _MOST_DIGITS or int(rank) < 1:
+        return f"expected an integer from 1 as the rank, got {rank!r}"
+    return None
 
 
 def line_of_candidate(path: str | Path, qid: str, docid: str | None) -> int | None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from reranker_kd.distill.report.fidelity import fidelity
 from reranker_kd.errors import InputError
-from reranker_kd.evaluate.agreement import rank_biased_overlap
+from reranker_kd.evaluate.agreement import agreement_of_rankings
 
 TEACHER = {"1": {"a": 3.0, "b": 1.0, "c": -1.0}, "2": {"x": 5.0, "y": 4.0}}
 
@@ -36,7 +36,7 @@ def test_by_hand():
     found = fidelity({"1": TEACHER["1"]}, student)
     figures = found.per_query["1"]
     assert figures.tau == pytest.approx(-1 / 3)
-    assert figures.rbo == pytest.approx(rank_biased_overlap("abc", "cazb", 0.9))
+    assert figures.rbo == pytest.approx(agreement_of_rankings(["abc"], ["cazb"]).rbo.item())
     assert figures.overlap == pytest.approx(3 / 4)
     teacher_scores, student_scores = np.array([3.0, 1.0, -1.0]), np.array([2.0, 1.0, 9.0])
     correlation = np.corrcoef(teacher_scores, student_scores)[0, 1]

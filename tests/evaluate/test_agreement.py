@@ -11,11 +11,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reranker_kd.errors import InputError
-from reranker_kd.evaluate.agreement import kendall_tau, rank_biased_overlap, top_overlap, z_scores
+from reranker_kd.evaluate.agreement import agreement_of_rankings, mean_defined, z_scores
 
 RANKINGS = st.lists(st.sampled_from("abcdefghijklmnop"), unique=True, max_size=12)
 NOT_EMPTY = st.lists(st.sampled_from("abcdefghijklmnop"), unique=True, min_size=1, max_size=12)
 PERSISTENCE = st.floats(0.05, 0.95)
+
+
+def kendall_tau(first, second):
+    return agreement_of_rankings([first], [second]).tau.item()
+
+
+def rank_biased_overlap(first, second, p=0.9):
+    return agreement_of_rankings([first], [second], p=p).rbo.item()
+
+
+def top_overlap(first, second, k=10):
+    return agreement_of_rankings([first], [second], k=k).overlap.item()
 
 
 def _naive_tau(first, second):
@@ -103,6 +115,22 @@ def test_top_overlap_by_hand():
     # Both are shorter than 10.
     assert top_overlap("abc", "cba") == 1
     assert top_overlap("abcd", "ab") == 0.5
+
+
+@given(st.lists(st.tuples(RANKINGS, RANKINGS), max_size=4), PERSISTENCE, st.integers(1, 9))
+def test_many_queries_are_as_single_ones(pairs, p, k):
+    first, second = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    expected = [
+        [kendall_tau(a, b) for a, b in pairs],
+        [rank_biased_overlap(a, b, p) for a, b in pairs],
+        [top_overlap(a, b, k) for a, b in pairs],
+    ]
+    np.testing.assert_allclose(agreement_of_rankings(first, second, p=p, k=k), expected, atol=1e-12)
+
+
+def test_mean_of_what_is_defined():
+    assert mean_defined(np.array([1.0, np.nan, 3.0])) == 2
+    assert math.isnan(mean_defined(np.array([np.nan])))
 
 
 def test_nothing_to_compare():

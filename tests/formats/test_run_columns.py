@@ -1,4 +1,4 @@
-"""The columnar reader takes, orders and refuses as ``read_run`` does."""
+"""Arrow reads as the reader of lines does: files with Windows line ends are left to the latter."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import gzip
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reranker_kd.errors import FormatError, InputError
-from reranker_kd.formats import run_columns
-from reranker_kd.formats.run_columns import RunColumns, columns_of_run, read_run_columns
-from reranker_kd.formats.runs import read_run
-from reranker_kd.types import Run
+from reranker_kd.formats import runs
+from reranker_kd.formats.runs import RunColumns, columns_of_run, read_run, read_run_columns
+from reranker_kd.types import Run, rank_order, rank_order_of_lines
 
 DOCIDS = st.sampled_from(
     ["d1", "d2", "d10", "D", "a-docid-of-more-than-eight-letters", "a-docid-of-more-than-eight-words"]
@@ -31,29 +31,34 @@ WORDS = st.sampled_from(
 )
 
 
-def _as_run(columns: RunColumns) -> Run:
-    return {
-        qid: dict(zip(columns.docids(qid), columns.scores[start:end].tolist(), strict=True))
-        for qid, start, end in zip(columns.qids, columns.starts[:-1], columns.starts[1:], strict=True)
-    }
-
-
 def _assert_same(columns: RunColumns, run: Run) -> None:
-    read = _as_run(columns)
-    assert list(read) == list(run)
+    assert list(columns.qids) == list(run)
     for qid, documents in run.items():
-        assert list(read[qid]) == list(documents)
-        np.testing.assert_array_equal(list(read[qid].values()), np.float32(list(documents.values())))
+        assert list(columns.top(qid).items()) == list(documents.items())
 
 
 @given(LINES)
-def test_same_order_as_the_other_reader(tmp_path: Path, lines: list) -> None:
-    path = tmp_path / "run.txt"
-    path.write_text("".join(f"{qid} Q0 {docid} 1 {score!r} tag\n" for (qid, docid), score in lines))
-    assert run_columns._read_clean(path) is not None, "the quick way"
-    run = read_run(path)
+def test_same_order_as_by_lines(tmp_path: Path, lines: list) -> None:
+    text = "".join(f"{qid} Q0 {docid} 1 {score!r} tag\n" for (qid, docid), score in lines)
+    path, by_lines = tmp_path / "run.txt", tmp_path / "run.windows.txt"
+    path.write_text(text)
+    by_lines.write_bytes(text.replace("\n", "\r\n").encode())
+    run = read_run(by_lines)
+    assert read_run(path) == run
     _assert_same(read_run_columns(path), run)
-    _assert_same(columns_of_run(run), run)
+    _assert_same(columns_of_run({qid: dict(reversed(documents.items())) for qid, documents in run.items()}), run)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), DOCIDS, SCORES), unique_by=lambda line: line[:2], max_size=20))
+def test_one_rule_of_order(lines: list) -> None:
+    query, docids, scores = (list(column) for column in zip(*lines, strict=True)) if lines else ([], [], [])
+    found = rank_order_of_lines(np.array(query, dtype=np.int64), pa.array(docids, pa.string()), np.array(scores))
+    expected = []
+    for each in sorted(set(query)):
+        places = [place for place, other in enumerate(query) if other == each]
+        order = rank_order([docids[place] for place in places], [scores[place] for place in places])
+        expected += [places[position] for position in order]
+    assert found.to_pylist() == expected
 
 
 @given(
@@ -61,16 +66,20 @@ def test_same_order_as_the_other_reader(tmp_path: Path, lines: list) -> None:
     BLANKS,
     st.sampled_from(["\n", "", "\r\n"]),
 )
-def test_same_faults_as_the_other_reader(tmp_path: Path, rows: list[list[str]], blank: str, end: str) -> None:
-    path = tmp_path / "run.txt"
-    path.write_bytes("\n".join(blank.join(row) for row in rows).encode() + end.encode())
+def test_same_faults_as_by_lines(tmp_path: Path, rows: list[list[str]], blank: str, end: str) -> None:
+    path, by_lines = tmp_path / "run.txt", tmp_path / "run.windows.txt"
+    text = "\n".join(blank.join(row) for row in rows)
+    path.write_bytes(text.encode() + end.encode())
+    by_lines.write_bytes(text.replace("\n", "\r\n").encode() + b"\r\n")
     try:
-        run = read_run(path)
+        run = read_run(by_lines)
     except FormatError as error:
-        with pytest.raises(FormatError) as raised:
-            read_run_columns(path)
-        assert str(raised.value) == str(error)
+        for read in (read_run, read_run_columns):
+            with pytest.raises(FormatError) as raised:
+                read(path)
+            assert (raised.value.line, raised.value.fault) == (error.line, error.fault)
     else:
+        assert read_run(path) == run
         _assert_same(read_run_columns(path), run)
 
 
@@ -100,6 +109,10 @@ def test_a_fault_is_told_in_the_same_words(tmp_path: Path, content: str) -> None
     with pytest.raises(FormatError) as raised:
         read_run_columns(path)
     assert str(raised.value) == str(expected.value)
+    path.write_bytes(content.replace("\n", "\r\n").encode())
+    with pytest.raises(FormatError) as by_lines:
+        read_run(path)
+    assert str(by_lines.value) == str(expected.value)
 
 
 @pytest.mark.parametrize(
@@ -129,16 +142,10 @@ def test_a_broken_gzip_stream_and_a_missing_file(tmp_path: Path) -> None:
         read_run_columns(tmp_path / "absent")
 
 
-def test_blanks_at_the_seam_of_two_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_columns, "_PIECE", 7)
-    for shift in range(8):
-        text = "x" * shift + "q Q0 a 1 2.5 t\nq Q0 b 2 1.5 t\n"
-        assert run_columns._delimiter(text.encode()) == " "
-        for place in (text.index(" "), text.index("\n"), text.rindex("\n")):
-            assert run_columns._delimiter(f"{text[:place]} {text[place:]}".encode()) is None
-
-
-def test_a_published_run(shared_data: Path) -> None:
-    for path in sorted((shared_data / "trec-dl" / "runs").glob("run.dl20.*.txt")):
-        assert run_columns._read_clean(path) is not None
+def test_published_runs_are_read_by_arrow(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = sorted((shared_data / "trec-dl" / "runs").glob("run.dl20.*.txt"))
+    by_lines = [runs._read_lines(path, runs.raise_fault) for path in paths]
+    monkeypatch.setattr(runs, "_read_lines", None)
+    for path, run in zip(paths, by_lines, strict=True):
+        assert read_run(path) == run
         _assert_same(read_run_columns(path), read_run(path))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reranker_kd.errors import InputError
-from reranker_kd.evaluate.agreement import kendall_tau, rank_biased_overlap, top_overlap, z_scores
+from reranker_kd.evaluate.agreement import agreement_of_rankings, mean_defined, z_scores
 from reranker_kd.types import Run, in_rank_order
 
 _Scores = npt.NDArray[np.float64]
@@ -77,22 +76,25 @@ def fidelity(teacher_run: Run, student_run: Run) -> Fidelity:
         raise InputError("the teacher's and the student's run share no query: do they belong to the same topics?")
     teacher = z_scores(_scores_of(teacher_run, shared))
     student = z_scores(_scores_of(student_run, shared))
+    rankings = ([list(in_rank_order(run[qid])) for qid in shared] for run in (teacher_run, student_run))
+    alike = zip(*agreement_of_rankings(*rankings, p=0.9, k=10), strict=True)
     per_query = {}
     start = 0
-    for qid, docids in shared.items():
+    for (qid, docids), (tau, rbo, overlap) in zip(shared.items(), alike, strict=True):
         here = slice(start, start + len(docids))
         start += len(docids)
-        rankings = list(in_rank_order(teacher_run[qid])), list(in_rank_order(student_run[qid]))
         difference = student[here] - teacher[here]
         per_query[qid] = QueryFidelity(
-            tau=kendall_tau(*rankings),
-            rbo=rank_biased_overlap(*rankings, p=0.9),
-            overlap=top_overlap(*rankings, k=10),
+            tau=float(tau),
+            rbo=float(rbo),
+            overlap=float(overlap),
             pearson=_pearson(teacher[here], student[here]),
             drift=float(difference.mean()) if docids else math.nan,
             drift_deviation=float(difference.std()) if docids else math.nan,
         )
-    means = {name: _mean([getattr(figures, name) for figures in per_query.values()]) for name in _FIGURES}
+    means = {
+        name: mean_defined(np.array([getattr(figures, name) for figures in per_query.values()])) for name in _FIGURES
+    }
     return Fidelity(per_query, means, tuple(qid for qid in teacher_run if qid not in student_run))
 
 
@@ -108,11 +110,6 @@ def _pearson(first: _Scores, second: _Scores) -> float:
         return math.nan
     # Rounding may carry it a trifle beyond 1.
     return float(np.clip((z_scores(first) * z_scores(second)).mean(), -1, 1))
-
-
-def _mean(figures: Sequence[float]) -> float:
-    defined = [figure for figure in figures if not math.isnan(figure)]
-    return math.fsum(defined) / len(defined) if defined else math.nan
 
 
 def _without_nan(figures: dict[str, float]) -> dict[str, float | None]:
