@@ -83,7 +83,7 @@ def benchmark(
     from reranker_kd.benchmark.systems import baseline_of, systems_of
     from reranker_kd.benchmark.table import benchmark_json, benchmark_table, failures, heading
     from reranker_kd.errors import ModelError
-    from reranker_kd.evaluate.tables import table_text
+    from reranker_kd.evaluate.grid import table_text
     from reranker_kd.formats.files import atomic_writer
     from reranker_kd.retrieve.named_inputs import load_qrels
 

@@ -31,7 +31,8 @@ def demo(output: str, models: tuple[str, ...], depth: int, quiet: bool) -> None:
     """
     from pathlib import Path
 
-    from reranker_kd.evaluate.tables import evaluation_table, table_text
+    from reranker_kd.evaluate.grid import table_text
+    from reranker_kd.evaluate.tables import evaluation_table
     from reranker_kd.experiment.recipe import Recipe
     from reranker_kd.experiment.run import run_recipe
     from reranker_kd.provenance import provenance_path

@@ -7,13 +7,7 @@ import sys
 import click
 
 from reranker_kd.cli.options import qrels_option, relevance_level_option
-from reranker_kd.errors import InputError
-from reranker_kd.evaluate.evaluation import Evaluation, evaluate_run
-from reranker_kd.evaluate.measures import DEFAULT_MEASURES, Measure, parse_measures
-from reranker_kd.evaluate.tables import EvaluatedRun, evaluation_json, evaluation_table, evaluation_tsv, table_text
-from reranker_kd.formats.runs import read_run
-from reranker_kd.retrieve.named_inputs import load_qrels
-from reranker_kd.types import Qrels
+from reranker_kd.evaluate.measures import DEFAULT_MEASURES
 
 
 @click.command()
@@ -56,36 +50,34 @@ def evaluate(
 ) -> None:
     """Evaluate one or several runs against relevance judgments.
 
-    Every figure is trec_eval's. A measure that trec_eval knows under one name for several cutoffs, such as
+    Every figure is trec_eval's, where trec_eval has the measure. A measure that trec_eval knows under one name for several cutoffs, such as
     P.5,10 or official, gives a column for each.
     """
-    measures = parse_measures(names)
+    from reranker_kd.evaluate import evaluation, tables
+    from reranker_kd.evaluate.grid import table_text
+    from reranker_kd.evaluate.measures import parse_measures
+    from reranker_kd.retrieve.named_inputs import load_qrels
+
+    # An unknown measure is an error before files are read.
+    parse_measures(names)
     judgments = load_qrels(qrels)
     evaluated = []
     for run in runs:
-        evaluation = _evaluate(run, judgments, measures, relevance_level=relevance_level, complete=complete)
-        evaluated.append(EvaluatedRun(run, evaluation))
-        if lacking := len(evaluation.missing_queries):
+        figures = evaluation.evaluate(
+            run, judgments, names, relevance_level=relevance_level, missing_as_zero=complete
+        )
+        evaluated.append(tables.EvaluatedRun(run, figures))
+        if missing := len(figures.missing_queries):
             consequence = "they count as zero" if complete else "they are left out"
-            note = f"{run} lacks {lacking} of the {len(judgments)} queries of the qrels; {consequence}"
+            note = f"{run} lacks {missing} of the {len(judgments)} queries of the qrels; {consequence}"
             click.echo(note, err=True)
     if output_format == "json":
-        document = evaluation_json(
+        document = tables.evaluation_json(
             evaluated, qrels=qrels, relevance_level=relevance_level, missing_as_zero=complete, per_query=per_query
         )
         click.echo(document)
     elif output_format == "tsv":
-        click.echo(evaluation_tsv(evaluated, per_query=per_query))
+        click.echo(tables.evaluation_tsv(evaluated, per_query=per_query))
     else:
-        table = evaluation_table(evaluated, per_query=per_query)
+        table = tables.evaluation_table(evaluated, per_query=per_query)
         click.echo(table_text(table, styled=sys.stdout.isatty()))
-
-
-def _evaluate(
-    run: str, judgments: Qrels, measures: tuple[Measure, ...], *, relevance_level: int, complete: bool
-) -> Evaluation:
-    documents = read_run(run)
-    try:
-        return evaluate_run(documents, judgments, measures, relevance_level=relevance_level, missing_as_zero=complete)
-    except InputError as error:
-        raise InputError(f"{run}: {error}") from None

@@ -21,7 +21,8 @@ def run(recipe: str, output: str | None, changes: tuple[str, ...], submission: s
     """Retrieve, rerank and evaluate as a recipe says, and leave everything in one folder."""
     from pathlib import Path
 
-    from reranker_kd.evaluate.tables import evaluation_table, table_text
+    from reranker_kd.evaluate.grid import table_text
+    from reranker_kd.evaluate.tables import evaluation_table
     from reranker_kd.experiment.recipe import read_recipe
     from reranker_kd.experiment.run import run_recipe
 
@@ -35,10 +36,10 @@ def run(recipe: str, output: str | None, changes: tuple[str, ...], submission: s
         click.echo(table_text(table, styled=sys.stdout.isatty()))
     click.echo(f"wrote {len(experiment.runs)} runs and their figures into {folder}", err=True)
     if submission:
-        from reranker_kd.cli.compare_reports import write_checked_submission
+        from reranker_kd.experiment.submission import write_checked_submission
 
         # The first stage is what was reranked, and where it was only read, not ours.
         reranked = [str(finished.path) for finished in experiment.runs[1:]]
-        where = {"topics": asked.topics, "topics_format": None, "collection": asked.collection, "index": asked.index}
-        limits = {"submission": submission, "submission_depth": 1000, "submission_runs": None}
-        write_checked_submission(reranked, {**where, **limits})
+        write_checked_submission(
+            submission, reranked, topics=asked.topics, index=asked.index, collection=asked.collection
+        )

@@ -1,16 +1,14 @@
 """What a comparison of runs is: figures, tests against a baseline, ceilings, agreement and cost, all unrounded.
 
-:func:`reranker_kd.compare.compare.compare` makes it; the tables, pictures and pages are made of it. What cannot be
-told (a t-test over one query, an effect without spread) is NaN; a cost that nobody measured is None.
+:func:`reranker_kd.compare.compare.compare` makes it; the tables, pictures and pages are made of it. What is not
+defined (a t-test over one query, an effect without spread) is NaN; a cost that nobody measured is None.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from reranker_kd.evaluate.measures import Measure
-
-DEFAULT_MEASURES = ("nDCG@10", "AP", "RR@10", "R@100")
+from reranker_kd.evaluate.registry import Measure
 
 CORRECTIONS = {
     "holm": "Holm's",
@@ -19,6 +17,22 @@ CORRECTIONS = {
     "none": "none",
 }
 """Names of the corrections for multiple comparisons, and whose they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How differences are tested.
+
+    :param correction: one of :data:`CORRECTIONS`; a family is a test of one measure over all systems
+    :param alpha: level of the tests, between 0 and 1; intervals are at 1 - alpha
+    :param resamples: of the bootstrap and of the randomisation test
+    :param seed: of both
+    """
+
+    correction: str
+    alpha: float
+    resamples: int
+    seed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,10 +198,7 @@ class Comparison:
     :param candidates: the first stage's run behind the ceilings; None where each run's own documents are
     :param systems: the baseline among them
     :param agreement: of every two systems
-    :param correction: one of :data:`CORRECTIONS`; a family is a test of one measure over all systems
-    :param alpha: level of the tests; the intervals are at 1 - alpha
-    :param resamples: of the bootstrap and of the randomisation test
-    :param seed: of both
+    :param settings: how the differences were tested
     """
 
     qrels: str
@@ -198,10 +209,7 @@ class Comparison:
     candidates: str | None
     systems: tuple[ComparedSystem, ...]
     agreement: tuple[Agreement, ...]
-    correction: str
-    alpha: float
-    resamples: int
-    seed: int
+    settings: Settings
 
     def system(self, name: str) -> ComparedSystem:
         """Return the system of a name.

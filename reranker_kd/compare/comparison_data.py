@@ -1,6 +1,6 @@
 """A comparison as data, with all digits: CSV, a line for each system and measure, and JSON.
 
-What cannot be told is empty in CSV and null in JSON.
+What is not defined is empty in CSV and null in JSON.
 """
 
 from __future__ import annotations
@@ -9,29 +9,44 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from reranker_kd.compare.comparison import ComparedSystem, Comparison, Cost, Difference
+from reranker_kd.compare.comparison import ComparedSystem, Comparison
 
+_COSTS = ("query_ms", "pairs_per_second", "parameters", "model_bytes", "index_bytes", "encoding_seconds")
 _CSV_COLUMNS = (
     *("run", "measure", "figure", "spread", "ceiling", "recall", "depth"),
     *("baseline", "difference", "relative", "low", "high", "effect_size", "wins", "ties", "losses"),
-    *("p_t_test", "p_t_test_corrected", "p_randomisation", "p_randomisation_corrected"),
-    *("query_ms", "pairs_per_second", "parameters", "model_bytes", "index_bytes", "encoding_seconds"),
+    *("p_t_test", "p_t_test_corrected", "p_randomisation", "p_randomisation_corrected", *_COSTS),
 )
 
 
 def comparison_csv(comparison: Comparison) -> str:
     """Return a header and a line for each system and measure."""
     stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(_CSV_COLUMNS)
+    writer = csv.DictWriter(stream, _CSV_COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
     for system in comparison.systems:
         for measure in comparison.measures:
-            writer.writerow(_csv_cell(value) for value in _csv_row(comparison, system, measure.name))
+            writer.writerow({**_csv_row(system, measure.name), "baseline": comparison.baseline})
     return stream.getvalue().rstrip("\n")
+
+
+def _csv_row(system: ComparedSystem, measure: str) -> dict[str, Any]:
+    row = {"run": system.name, "measure": measure, "figure": system.means[measure]}
+    row |= {"ceiling": system.ceiling.oracle[measure], "recall": system.ceiling.recall, "depth": system.ceiling.depth}
+    if spread := system.spread.get(measure):
+        row["spread"] = spread.deviation
+    if difference := system.differences.get(measure):
+        row |= {"difference": difference.mean, "low": difference.interval[0], "high": difference.interval[1]}
+        row |= {name: getattr(difference, name) for name in ("relative", "effect_size", "wins", "ties", "losses")}
+        for test in ("t_test", "randomisation"):
+            significance = getattr(difference, test)
+            row |= {f"p_{test}": significance.p_value, f"p_{test}_corrected": significance.corrected}
+    if system.cost:
+        row |= {name: getattr(system.cost, name) for name in _COSTS}
+    return {name: value for name, value in row.items() if value is not None and value == value}
 
 
 def comparison_json(comparison: Comparison, *, per_query: bool = False) -> str:
@@ -45,46 +60,11 @@ def comparison_json(comparison: Comparison, *, per_query: bool = False) -> str:
         "queries": len(comparison.queries),
         "baseline": comparison.baseline,
         "candidates": comparison.candidates,
-        "correction": comparison.correction,
-        "alpha": comparison.alpha,
-        "resamples": comparison.resamples,
-        "seed": comparison.seed,
+        **asdict(comparison.settings),
         "runs": [_document(system, per_query=per_query) for system in comparison.systems],
         "agreement": [asdict(agreement) for agreement in comparison.agreement],
     }
     return json.dumps(_without_nan(document), indent=2, ensure_ascii=False, allow_nan=False)
-
-
-def _csv_row(comparison: Comparison, system: ComparedSystem, measure: str) -> Iterator[Any]:
-    spread = system.spread.get(measure)
-    yield from (system.name, measure, system.means[measure], spread.deviation if spread else None)
-    yield from (system.ceiling.oracle[measure], system.ceiling.recall, system.ceiling.depth, comparison.baseline)
-    yield from _csv_difference(system.differences.get(measure))
-    cost = system.cost or Cost()
-    yield from (cost.query_ms, cost.pairs_per_second, cost.parameters)
-    yield from (cost.model_bytes, cost.index_bytes, cost.encoding_seconds)
-
-
-def _csv_difference(difference: Difference | None) -> Sequence[Any]:
-    if difference is None:
-        return [None] * 12
-    return [
-        difference.mean,
-        difference.relative,
-        *difference.interval,
-        difference.effect_size,
-        difference.wins,
-        difference.ties,
-        difference.losses,
-        difference.t_test.p_value,
-        difference.t_test.corrected,
-        difference.randomisation.p_value,
-        difference.randomisation.corrected,
-    ]
-
-
-def _csv_cell(value: Any) -> Any:
-    return "" if value is None or value != value else value
 
 
 def _document(system: ComparedSystem, *, per_query: bool) -> dict[str, Any]:

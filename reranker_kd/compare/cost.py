@@ -1,4 +1,4 @@
-"""What systems cost, out of the JSON documents of ``benchmark`` and of provenance files. Missing figures stay None."""
+"""What systems cost, out of the JSON of ``benchmark`` and of provenance files. Missing figures stay None."""
 
 from __future__ import annotations
 
@@ -7,25 +7,108 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 from reranker_kd.compare.comparison import Cost
+from reranker_kd.errors import InputError
+from reranker_kd.formats.files import sha256_of_file
+from reranker_kd.provenance import read_provenance
 
-Document = Mapping[str, Any]
-
-
-def model_of(provenance: Document) -> str | None:
-    """Return the name of the model that made a run, or None where no model did."""
-    name = _section(provenance, "model").get("name")
-    return str(name) if name is not None else None
+Record = Mapping[str, Any]
 
 
-def cost_of_run(provenance: Document, source: str) -> Cost:
+class BenchmarkedModel(BaseModel):
+    """One of the ``models`` of a benchmark's JSON; keys besides these are ignored."""
+
+    model: str
+    backend: str | None = None
+    precision: str | None = None
+    query_ms: dict[str, float] | None = None
+    pairs_per_second: float | None = None
+    parameters: int | None = None
+    model_bytes: int | None = None
+    index_bytes: int | None = None
+    encoding_seconds: float | None = None
+    cold_start_s: float | None = None
+    peak_memory_bytes: int | None = None
+
+    def cost(self, source: str) -> Cost:
+        """Return its figures."""
+        percentiles = self.query_ms or {}
+        figures = self.model_dump(exclude={"model", "backend", "precision", "query_ms"})
+        names = {"query_ms": "p50", "query_ms_p95": "p95", "query_ms_p99": "p99"}
+        return Cost(**{name: percentiles.get(p) for name, p in names.items()}, **figures, sources=(source,))
+
+
+class CostFile(BaseModel):
+    """The JSON of ``benchmark``, or the provenance of an encoded folder."""
+
+    models: list[BenchmarkedModel] | None = None
+    stage: str | None = None
+    model: dict[str, Any] | None = None
+    seconds: dict[str, float] | None = None
+
+
+def costs_of(
+    systems: Mapping[str, Sequence[str]], cost_files: Sequence[str]
+) -> tuple[dict[str, Cost], dict[str, str]]:
+    """Return the costs and the models of the systems of which something is known.
+
+    :param systems: name -> the files of its runs; what made a run is read from the provenance beside it
+    :raises InputError: a cost file that cannot be read, or is neither a benchmark's nor an encoded folder's
+    """
+    documents = {path: _cost_file(path) for path in cost_files}
+    costs: dict[str, Cost] = {}
+    models: dict[str, str] = {}
+    for name, runs in systems.items():
+        made_by = next(filter(None, map(_provenance, runs)), {})
+        model = (made_by.get("model") or {}).get("name")
+        found = []
+        for path, document in documents.items():
+            if document.models is None:
+                if model and (document.model or {}).get("name") == model and "embeddings" in made_by["model"]:
+                    found.append(cost_of_index(document, path))
+            elif entry := entry_of(document.models, [name, *filter(None, [model]), *runs], made_by.get("model") or {}):
+                found.append(entry.cost(path))
+                model = model or entry.model
+        found += [cost_of_run(made_by, f"{runs[0]}.provenance.json")] if made_by else []
+        if model:
+            models[name] = str(model)
+        if (known := joined(found)) != Cost():
+            costs[name] = known
+    return with_break_even(costs), models
+
+
+def _cost_file(path: str) -> CostFile:
+    try:
+        document = CostFile.model_validate_json(Path(path).read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: cannot read: {error.strerror or error}") from None
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join(map(str, fault["loc"]))
+        raise InputError(f"{path}: {f'{place}: ' if place else ''}{fault['msg']}") from None
+    if document.models is None and document.stage != "encode":
+        raise InputError(f"{path}: expected the JSON of benchmark (--format json), or of an index.provenance.json")
+    return document
+
+
+def _provenance(run: str) -> Record | None:
+    """Return what lies beside a run, unless it is another file's."""
+    record = read_provenance(run)
+    if record is None or (record.get("artefact") or {}).get("sha256") != sha256_of_file(run):
+        return None
+    return record
+
+
+def cost_of_run(provenance: Record, source: str) -> Cost:
     """Return what a run took, out of its provenance: the mean over its queries.
 
     :param source: name of the file
     """
-    seconds = sum(value for value in map(_number, _section(provenance, "seconds").values()) if value is not None)
-    counts = _section(provenance, "counts")
-    topics, pairs = _number(counts.get("topics")), _number(counts.get("pairs"))
+    seconds = sum((provenance.get("seconds") or {}).values())
+    counts = provenance.get("counts") or {}
+    topics, pairs = counts.get("topics"), counts.get("pairs")
     if not seconds:
         return Cost()
     return Cost(
@@ -35,34 +118,20 @@ def cost_of_run(provenance: Document, source: str) -> Cost:
     )
 
 
-def cost_of_index(provenance: Document, index_bytes: int | None, source: str) -> Cost:
+def cost_of_index(provenance: CostFile, source: str) -> Cost:
     """Return what precomputing took, out of the provenance of an encoded folder.
 
-    :param index_bytes: size of the folder's index
+    :param source: the file, beside the index
     """
-    encoding = _number(_section(provenance, "seconds").get("encode"))
-    return Cost(index_bytes=index_bytes, encoding_seconds=encoding, sources=(source,))
-
-
-def cost_of_model(entry: Document, source: str) -> Cost:
-    """Return the figures of one of the ``models`` of a benchmark."""
-    query_ms = _section(entry, "query_ms")
+    index = Path(source.removesuffix(".provenance.json"))
     return Cost(
-        query_ms=_number(query_ms.get("p50")),
-        query_ms_p95=_number(query_ms.get("p95")),
-        query_ms_p99=_number(query_ms.get("p99")),
-        pairs_per_second=_number(entry.get("pairs_per_second")),
-        parameters=_count(entry.get("parameters")),
-        model_bytes=_count(entry.get("model_bytes")),
-        index_bytes=_count(entry.get("index_bytes")),
-        encoding_seconds=_number(entry.get("encoding_seconds")),
-        cold_start_s=_number(entry.get("cold_start_s")),
-        peak_memory_bytes=_count(entry.get("peak_memory_bytes")),
+        index_bytes=index.stat().st_size if index.is_file() else None,
+        encoding_seconds=(provenance.seconds or {}).get("encode"),
         sources=(source,),
     )
 
 
-def entry_of(entries: Iterable[Document], names: Sequence[str], made_by: Document) -> Document | None:
+def entry_of(entries: Iterable[BenchmarkedModel], names: Sequence[str], made_by: Record) -> BenchmarkedModel | None:
     """Return the entry of a benchmark that measures a system, or None.
 
     An entry's ``model`` is held against names and folder names alike. Of several (backends, precisions) the one that
@@ -76,14 +145,14 @@ def entry_of(entries: Iterable[Document], names: Sequence[str], made_by: Documen
     matching = [
         entry
         for entry in entries
-        if (model := str(entry.get("model"))) in known
-        or Path(model).name in known
+        if entry.model in known
+        or (last := Path(entry.model).name) in known
         # As rerank names runs that it is given a {model} for.
-        or any(f".{Path(model).name}." in f".{file}." for file in files)
+        or any(f".{last}." in f".{file}." for file in files)
     ]
     return max(
         matching,
-        key=lambda entry: sum(entry.get(key) == made_by.get(key) for key in ("backend", "precision") if key in made_by),
+        key=lambda entry: sum(getattr(entry, key) == made_by[key] for key in ("backend", "precision") if key in made_by),
         default=None,
     )
 
@@ -112,17 +181,3 @@ def _break_even(cost: Cost, costs: Mapping[str, Cost]) -> dict[str, int]:
         for name, other in costs.items()
         if other.encoding_seconds is None and other.query_ms is not None and other.query_ms > cost.query_ms
     }
-
-
-def _section(document: Document, key: str) -> Document:
-    section = document.get(key)
-    return section if isinstance(section, Mapping) else {}
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _count(value: Any) -> int | None:
-    number = _number(value)
-    return None if number is None else round(number)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reranker_kd.compare.comparison import Comparison
-from reranker_kd.formats.run_columns import RunColumns
+from reranker_kd.formats.runs import RunColumns
 from reranker_kd.types import Qrels, Topics
 
 NOT_A_CANDIDATE = "not among them"
@@ -40,9 +40,8 @@ class ComparedRankings:
     def documents(self, name: str, qid: str, depth: int | None = None) -> dict[str, float]:
         """Return docid -> score of a query, best first; empty where the system lacks it."""
         for run in self.runs[name]:
-            if lines := run.lines(qid, depth):
-                scores = run.scores[lines.start : lines.stop].tolist()
-                return dict(zip(run.docids(qid, depth), scores, strict=True))
+            if found := run.top(qid, depth):
+                return found
         return {}
 
     def reference_ranks(self, qid: str) -> dict[str, int]:

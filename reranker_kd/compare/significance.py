@@ -1,4 +1,4 @@
-"""Paired tests, corrections, bootstrap intervals and effect sizes over per-query figures: scipy's and statsmodels'.
+"""Paired tests, corrections, bootstrap intervals and effect sizes over per-query figures: scipy's.
 
 Which tests suit retrieval: Smucker et al., A Comparison of Statistical Significance Tests for Information Retrieval
 Evaluation, CIKM 2007; why to correct, and how: Carterette, Multiple Testing in Statistical Analysis of Systems-Based
@@ -18,8 +18,6 @@ from reranker_kd.compare.comparison import CORRECTIONS
 from reranker_kd.errors import InputError
 
 Array = npt.NDArray[np.float64]
-
-_STATSMODELS_NAMES = {"holm": "holm", "bonferroni": "bonferroni", "bh": "fdr_bh"}
 
 # Of the resampled figures held at a time; results do not depend on it.
 _FIGURES_AT_ONCE = 2_000_000
@@ -95,7 +93,9 @@ def bootstrap_intervals(differences: Array, *, alpha: float, resamples: int, see
 
 
 def corrected(p_values: Array, correction: str) -> Array:
-    """Return p-values corrected for their number, statsmodels' ``multipletests``; NaN stays and does not count.
+    """Return p-values corrected for their number; NaN stays and does not count.
+
+    Holm 1979; Bonferroni; Benjamini and Hochberg 1995, scipy's ``false_discovery_control``.
 
     :param p_values: of one family, shape (s,)
     :param correction: one of :data:`reranker_kd.compare.comparison.CORRECTIONS`
@@ -103,14 +103,17 @@ def corrected(p_values: Array, correction: str) -> Array:
     """
     if correction not in CORRECTIONS:
         raise InputError(f"unknown correction {correction!r}: expected one of {', '.join(CORRECTIONS)}")
-    told = ~np.isnan(p_values)
-    if correction == "none" or not told.any():
-        return p_values.copy()
-    # It loads pandas.
-    from statsmodels.stats.multitest import multipletests
-
     result = p_values.copy()
-    result[told] = multipletests(p_values[told], method=_STATSMODELS_NAMES[correction])[1]
+    defined = np.flatnonzero(~np.isnan(p_values))
+    count = len(defined)
+    if correction == "bonferroni":
+        result[defined] = np.minimum(p_values[defined] * count, 1)
+    elif correction == "bh" and count:
+        result[defined] = stats.false_discovery_control(p_values[defined])
+    elif correction == "holm":
+        smallest_first = defined[np.argsort(p_values[defined])]
+        stepped = p_values[smallest_first] * np.arange(count, 0, -1)
+        result[smallest_first] = np.minimum(np.maximum.accumulate(stepped), 1)
     return result
 
 

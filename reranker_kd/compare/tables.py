@@ -1,47 +1,14 @@
-"""A comparison as tables to read, in Markdown and in LaTeX: four decimals, a dash for what cannot be told."""
+"""A comparison as tables to read, in Markdown and in LaTeX: four decimals, a dash for what is not defined."""
 
 from __future__ import annotations
 
 import math
-import re
-from dataclasses import dataclass
-
-from rich.table import Table
-from rich.text import Text
 
 from reranker_kd.compare.comparison import CORRECTIONS, ComparedSystem, Comparison, Significance
-from reranker_kd.evaluate.tables import table_text
+from reranker_kd.evaluate.grid import Grid, latex, latex_text, markdown, table_text
 
 _DASH = "-"
 _BY_T_TEST, _BY_RANDOMISATION = "†", "‡"
-
-_LATEX = {
-    **{letter: f"\\{letter}" for letter in "&%$#_{}"},
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "\\": r"\textbackslash{}",
-    _BY_T_TEST: r"$^{\dagger}$",
-    _BY_RANDOMISATION: r"$^{\ddagger}$",
-    "±": r"$\pm$",
-    "<": r"$<$",
-    ">": r"$>$",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """A table before any layout.
-
-    :param title: what it shows
-    :param header: names of the columns, of which the first are texts and the others figures
-    :param rows: as many cells as the header has
-    :param texts: number of columns that hold texts
-    """
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    texts: int = 1
 
 
 def comparison_grids(comparison: Comparison) -> list[Grid]:
@@ -57,19 +24,19 @@ def comparison_text(comparison: Comparison, *, styled: bool) -> str:
 
     :param styled: with the control codes of a terminal; plain text without
     """
-    parts = [f"{grid.title}\n{table_text(_rich_table(grid), styled=styled)}" for grid in comparison_grids(comparison)]
+    parts = [f"{grid.title}\n{table_text(grid, styled=styled)}" for grid in comparison_grids(comparison)]
     return "\n\n".join(filter(None, [*parts, tests_note(comparison)]))
 
 
 def comparison_markdown(comparison: Comparison) -> str:
     """Return the tables in GitHub's Markdown."""
-    return "\n\n".join(filter(None, [*map(_markdown, comparison_grids(comparison)), tests_note(comparison)]))
+    return "\n\n".join(filter(None, [*map(markdown, comparison_grids(comparison)), tests_note(comparison)]))
 
 
 def comparison_latex(comparison: Comparison) -> str:
     """Return a ``table`` environment for each table; they want the package booktabs."""
-    note = [_latex_text(line) for line in filter(None, [tests_note(comparison)])]
-    return "\n\n".join([*map(_latex, comparison_grids(comparison)), *(f"% {line}" for line in note)])
+    note = [latex_text(line) for line in filter(None, [tests_note(comparison)])]
+    return "\n\n".join([*map(latex, comparison_grids(comparison)), *(f"% {line}" for line in note)])
 
 
 def _summary(comparison: Comparison) -> Grid:
@@ -88,7 +55,7 @@ def _summary(comparison: Comparison) -> Grid:
         cells += [_figure(system, name) for name in names]
         cells += [_decimals(system.ceiling.oracle[name]) for name in ceilings]
         rows.append((*cells, _decimals(system.ceiling.recall), str(system.ceiling.depth)))
-    return Grid(title, tuple(header), tuple(rows), texts=2 if "runs" in header else 1)
+    return Grid(tuple(header), tuple(rows), 2 if "runs" in header else 1, title)
 
 
 def _figure(system: ComparedSystem, measure: str) -> str:
@@ -102,8 +69,8 @@ def _figure(system: ComparedSystem, measure: str) -> str:
 
 
 def _differences(comparison: Comparison, measure: str) -> Grid:
-    level = f"{100 * (1 - comparison.alpha):g} %"
-    is_corrected = comparison.correction != "none"
+    level = f"{100 * (1 - comparison.settings.alpha):g} %"
+    is_corrected = comparison.settings.correction != "none"
     corrected = ("corrected",) if is_corrected else ()
     header = ("run", "difference", "relative", level, "effect", "W/T/L", "p t", *corrected, "p rand.", *corrected)
     rows = []
@@ -123,7 +90,7 @@ def _differences(comparison: Comparison, measure: str) -> Grid:
                 *_p_values(difference.randomisation, is_corrected=is_corrected),
             )
         )
-    return Grid(f"{measure} against {comparison.baseline}", header, tuple(rows))
+    return Grid(header, tuple(rows), title=f"{measure} against {comparison.baseline}")
 
 
 def _p_values(significance: Significance, *, is_corrected: bool) -> list[str]:
@@ -135,14 +102,14 @@ def _agreement(comparison: Comparison) -> Grid:
         (each.first, each.second, _decimals(each.tau), _decimals(each.rbo), _decimals(each.overlap))
         for each in comparison.agreement
     )
-    return Grid("agreement of rankings", ("run", "and", "tau", "RBO", "top 10"), rows, texts=2)
+    return Grid(("run", "and", "tau", "RBO", "top 10"), rows, 2, "agreement of rankings")
 
 
 def _costs(comparison: Comparison) -> Grid:
     costs = {system.name: system.cost for system in comparison.systems if system.cost is not None}
     columns = [(title, text) for title, text in _COST_COLUMNS if any(text(cost) != _DASH for cost in costs.values())]
     rows = tuple((name, *(text(cost) for _, text in columns)) for name, cost in costs.items())
-    return Grid("cost", ("run", *(title for title, _ in columns)), rows if columns else ())
+    return Grid(("run", *(title for title, _ in columns)), rows if columns else (), title="cost")
 
 
 _COST_COLUMNS = (
@@ -173,45 +140,12 @@ def tests_note(comparison: Comparison) -> str:
     """Return what the marks of significance mean; nothing where there is nothing to test."""
     if len(comparison.systems) < 2:
         return ""
-    correction = CORRECTIONS[comparison.correction]
-    resamples, seed = comparison.resamples, comparison.seed
+    correction = CORRECTIONS[comparison.settings.correction]
+    resamples, seed = comparison.settings.resamples, comparison.settings.seed
     return (
-        f"{_BY_T_TEST} {_BY_RANDOMISATION}: differs from {comparison.baseline} at {comparison.alpha:g} by the paired "
+        f"{_BY_T_TEST} {_BY_RANDOMISATION}: differs from {comparison.baseline} at {comparison.settings.alpha:g} by the paired "
         f"t-test, by the paired randomisation test ({resamples} resamples, seed {seed}); correction: {correction}."
     )
-
-
-def _rich_table(grid: Grid) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for place, title in enumerate(grid.header):
-        table.add_column(title, justify="left" if place < grid.texts else "right", no_wrap=True)
-    for row in grid.rows:
-        # Texts, not strings, which rich would search for markup.
-        table.add_row(*map(Text, row))
-    return table
-
-
-def _markdown(grid: Grid) -> str:
-    rules = ("---",) * grid.texts + ("--:",) * (len(grid.header) - grid.texts)
-    cells = [[_markdown_text(cell) for cell in row] for row in (grid.header, *grid.rows)]
-    lines = [f"| {' | '.join(row)} |" for row in [cells[0], list(rules), *cells[1:]]]
-    return "\n".join([f"**{_markdown_text(grid.title)}**", "", *lines])
-
-
-def _markdown_text(text: str) -> str:
-    return re.sub(r"([\\|*_<>`\[\]])", r"\\\1", text)
-
-
-def _latex(grid: Grid) -> str:
-    columns = "l" * grid.texts + "r" * (len(grid.header) - grid.texts)
-    header, *rows = [" & ".join(map(_latex_text, row)) + r" \\" for row in (grid.header, *grid.rows)]
-    body = [f"\\begin{{tabular}}{{{columns}}}", r"\toprule", header, r"\midrule", *rows, r"\bottomrule"]
-    caption = f"\\caption{{{_latex_text(grid.title)}}}"
-    return "\n".join([r"\begin{table}", r"\centering", caption, *body, r"\end{tabular}", r"\end{table}"])
-
-
-def _latex_text(text: str) -> str:
-    return "".join(_LATEX.get(letter, letter) for letter in text)
 
 
 def _decimals(figure: float) -> str:

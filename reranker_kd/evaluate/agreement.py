@@ -18,7 +18,7 @@ Array = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.int64]
 
 
-class Agreement(NamedTuple):
+class QueryAgreement(NamedTuple):
     """Figures of t queries, each of shape (t,); NaN where one is not defined.
 
     :param tau: Kendall's rank correlation over the documents that both rankings hold, -1 to 1: (concordant -
@@ -39,7 +39,7 @@ class Agreement(NamedTuple):
 
 def agreement_of_rankings(
     first: Sequence[Sequence[str]], second: Sequence[Sequence[str]], *, p: float = 0.9, k: int = 10
-) -> Agreement:
+) -> QueryAgreement:
     """Return how alike the rankings of t queries are; see :func:`agreement`.
 
     :param first: docids of each query, best first
@@ -54,7 +54,7 @@ def agreement_of_rankings(
     return agreement(*padded, p=p, k=k)
 
 
-def agreement(first: Numbers, second: Numbers, *, p: float = 0.9, k: int = 10) -> Agreement:
+def agreement(first: Numbers, second: Numbers, *, p: float = 0.9, k: int = 10) -> QueryAgreement:
     """Return how alike the rankings of t queries are.
 
     :param first: documents as small numbers from 0, best first, shape (t, d); -1 behind the end of a ranking. A number
@@ -75,7 +75,7 @@ def agreement(first: Numbers, second: Numbers, *, p: float = 0.9, k: int = 10) -
     places = place_of[first]
     lengths = np.stack([(first >= 0).sum(axis=1), (second >= 0).sum(axis=1)])
     shared = ((places[:, :k] >= 0) & (places[:, :k] < k)).sum(axis=1)
-    return Agreement(_tau(places), _rbo(places, lengths, p), _ratio(shared, np.minimum(lengths, k).max(axis=0)))
+    return QueryAgreement(_tau(places), _rbo(places, lengths, p), _ratio(shared, np.minimum(lengths, k).max(axis=0)))
 
 
 def _tau(places: npt.NDArray[np.int16]) -> Array:

@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from reranker_kd.evaluate.evaluation import Evaluation
-from reranker_kd.evaluate.grid import Grid, tab_separated, table_text
+from reranker_kd.evaluate.grid import Grid, tab_separated
 from reranker_kd.evaluate.registry import Measure, Summary
-
-__all__ = ["EvaluatedRun", "evaluation_json", "evaluation_table", "evaluation_tsv", "table_text"]
 
 # What stands for a qid in the row of the whole run, as in trec_eval's output.
 _ALL_QUERIES = "all"

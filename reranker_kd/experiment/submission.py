@@ -4,16 +4,58 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import sys
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
 
-from reranker_kd.errors import FormatError, OutputError
+from reranker_kd.errors import FormatError, InputError, OutputError
+from reranker_kd.formats.collections import read_collection
 from reranker_kd.formats.files import atomic_writer, read_lines, sha256_of_file
 from reranker_kd.formats.submission_rules import CheckedRun, KnownDocids, Rules, check_runs
 from reranker_kd.provenance import read_provenance
+from reranker_kd.retrieve.named_inputs import load_topics
 
 CHECKSUMS = "SHA256SUMS"
+
+
+def write_checked_submission(
+    folder: str,
+    runs: Sequence[str],
+    *,
+    topics: str,
+    index: str | None = None,
+    collection: str | None = None,
+    rules: Rules | None = None,
+) -> None:
+    """Write a folder of runs to submit, or name every fault of them on stderr, a line each.
+
+    :param topics: file or name of the topics that each run must have
+    :param index: folder or name of the Lucene index that must have the documents
+    :param collection: file or folder that must have them, in place of an index
+    :raises InputError: a fault in a run
+    """
+    known: KnownDocids | None = None
+    if collection or index:
+        known = partial(_known_to_collection, collection) if collection else partial(_known_to_index, index)
+    faults = write_submission(folder, runs, load_topics(topics), rules, known)
+    sys.stderr.writelines(f"{fault}\n" for fault in faults)
+    if faults:
+        raise InputError(f"{len(faults)} faults in {len(runs)} runs, each named above; nothing was submitted")
+    sys.stderr.write(f"wrote {len(runs)} runs into {folder}\n")
+
+
+def _known_to_collection(collection: str, docids: Collection[str]) -> set[str]:
+    return {document.docid for document in read_collection(collection) if document.docid in docids}
+
+
+def _known_to_index(index: str, docids: Collection[str]) -> set[str]:
+    from reranker_kd.retrieve.lucene import LuceneIndex
+
+    with closing(LuceneIndex(index)) as opened:
+        return opened.known(sorted(docids))
 
 
 def write_submission(

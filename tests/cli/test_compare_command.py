@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from reranker_kd.cli.compare import compare
 from reranker_kd.errors import FormatError, InputError
@@ -48,9 +47,10 @@ def test_published_runs(shared_data: Path) -> None:
     found = [run["differences"]["nDCG@10"] for run in (bm25, repllama)]
     for test in ("t_test", "randomisation"):
         assert [difference[test]["significant"] for difference in found] == [True, False]
-        assert [difference[test]["corrected"] for difference in found] == multipletests(
-            [difference[test]["p_value"] for difference in found], method="holm"
-        )[1].tolist()
+        # Holm's, of two: twice the lesser, and no less than that for the other.
+        lesser, other = (difference[test]["p_value"] for difference in found)
+        assert lesser < other
+        assert [difference[test]["corrected"] for difference in found] == [2 * lesser, max(2 * lesser, other)]
     figures = [[query["nDCG@10"] for query in run["per_query"].values()] for run in document["runs"]]
     assert found[0]["t_test"]["p_value"] == stats.ttest_rel(figures[1], figures[0]).pvalue
     evaluation = evaluate_run(read_run(runs[1]), read_qrels(folder / "qrels.dl20.txt"), parse_measures(["nDCG@10"]))
@@ -133,7 +133,7 @@ def test_runs_without_a_common_query(folder: Path) -> None:
         (["good.txt", "bad.txt", "--baseline", "absent"], "the baseline absent is none of the runs"),
         (["good.txt", "bad.txt", "-m", "num_ret"], "num_ret is no mean over queries"),
         (["good.txt", "other.txt"], "other.txt: run and qrels share no query"),
-        (["good.txt", "--cost", "qrels.txt"], "qrels.txt: no JSON"),
+        (["good.txt", "--cost", "qrels.txt"], "qrels.txt: Invalid JSON"),
     ],
 )
 def test_bad_input(folder: Path, arguments: list[str], message: str) -> None:

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from reranker_kd.cli.compare import compare_files
-from reranker_kd.compare.compare import Settings
+from reranker_kd.compare.compare import compare
 from reranker_kd.compare.comparison import Comparison
-from reranker_kd.compare.labels import short_labels, with_labels
 from reranker_kd.compare.rankings import ComparedRankings
+from reranker_kd.compare.reports import short_labels, with_labels
 from reranker_kd.formats.qrels import read_qrels
-from reranker_kd.formats.run_columns import read_run_columns
+from reranker_kd.formats.runs import read_run_columns
 
 HOSTILE = "</script><script>document.title='read as markup'</script><img src=x onerror=alert(1)>\u2028 & <!-- $data"
 
@@ -71,15 +70,12 @@ def compared_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def compared(compared_folder) -> Comparison:
     """The comparison of the three runs, under short names."""
-    runs = [str(compared_folder / f"run.{name}.txt") for name in RUNS]
-    comparison = compare_files(
-        {run: (run,) for run in runs},
-        str(compared_folder / "qrels.txt"),
+    comparison = compare(
+        [compared_folder / f"run.{name}.txt" for name in RUNS],
+        compared_folder / "qrels.txt",
         ("nDCG@10", "RR@10"),
-        Settings(resamples=200),
-        baseline=None,
-        candidates=None,
-        cost_files=[str(compared_folder / "benchmark.json")],
+        resamples=200,
+        cost_files=[compared_folder / "benchmark.json"],
     )
     return with_labels(comparison, short_labels(comparison))
 

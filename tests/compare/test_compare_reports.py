@@ -36,11 +36,9 @@ def test_seeds_against_the_candidates(compared_folder, tmp_path):
         page,
         "--plots",
         plots,
-        "--html-queries",
-        "2",
     )
     assert done.exit_code == 0, done.output
-    assert f"wrote {page}: 2 of 4 queries" in done.stderr
+    assert f"wrote {page}: 4 of 4 queries" in done.stderr
     assert "left out quality and latency" in done.stderr
     data = _data(page)
     assert data["columns"] == ["bm25", "teacher"]

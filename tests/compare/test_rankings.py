@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reranker_kd.compare.labels import short_labels
 from reranker_kd.compare.plots import pareto_front
 from reranker_kd.compare.rankings import (
     NOT_A_CANDIDATE,
@@ -18,11 +17,11 @@ from reranker_kd.compare.rankings import (
     mean_and_error,
     scores_by_relevance,
 )
+from reranker_kd.compare.reports import short_labels
 from reranker_kd.evaluate.evaluation import evaluate_run
 from reranker_kd.evaluate.measures import parse_measures
 from reranker_kd.formats.qrels import read_qrels
-from reranker_kd.formats.run_columns import columns_of_run
-from reranker_kd.formats.runs import read_run
+from reranker_kd.formats.runs import columns_of_run, read_run
 from reranker_kd.types import in_rank_order
 
 docids = st.sampled_from([f"d{number}" for number in range(30)])

@@ -5,13 +5,13 @@ import json
 import pytest
 
 from reranker_kd.evaluate.evaluation import evaluate_run
+from reranker_kd.evaluate.grid import table_text
 from reranker_kd.evaluate.measures import parse_measures
 from reranker_kd.evaluate.tables import (
     EvaluatedRun,
     evaluation_json,
     evaluation_table,
     evaluation_tsv,
-    table_text,
 )
 from reranker_kd.types import Run
 

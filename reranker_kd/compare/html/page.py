@@ -38,7 +38,7 @@ def comparison_page(
 ) -> str:
     """Return the page as HTML.
 
-    :param comparison: with short names: see :mod:`reranker_kd.compare.labels`
+    :param comparison: with short names: see :func:`reranker_kd.compare.reports.with_labels`
     :param files_of: name of a system, or of the candidates -> its files
     :param left_out: why pictures are missing
     :param texts: of :func:`reranker_kd.compare.html.queries.shown_documents`; None for a page without texts
