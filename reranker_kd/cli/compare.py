@@ -163,9 +163,7 @@ def compare(
     if html or plots:
         from reranker_kd.compare.reports import write_reports
 
-        notes = write_reports(
-            comparison, html=html, plots=plots, topics=topics, index=index, collection=collection
-        )
+        notes = write_reports(comparison, html=html, plots=plots, topics=topics, index=index, collection=collection)
         click.echo("\n".join(notes), err=True)
     if submission and topics:
         from reranker_kd.experiment.submission import write_checked_submission

@@ -50,8 +50,8 @@ def evaluate(
 ) -> None:
     """Evaluate one or several runs against relevance judgments.
 
-    Every figure is trec_eval's, where trec_eval has the measure. A measure that trec_eval knows under one name for several cutoffs, such as
-    P.5,10 or official, gives a column for each.
+    Figures are trec_eval's. A measure that trec_eval knows under one name for several cutoffs, such as P.5,10 or
+    official, gives a column for each.
     """
     from reranker_kd.evaluate import evaluation, tables
     from reranker_kd.evaluate.grid import table_text
@@ -63,9 +63,7 @@ def evaluate(
     judgments = load_qrels(qrels)
     evaluated = []
     for run in runs:
-        figures = evaluation.evaluate(
-            run, judgments, names, relevance_level=relevance_level, missing_as_zero=complete
-        )
+        figures = evaluation.evaluate(run, judgments, names, relevance_level=relevance_level, missing_as_zero=complete)
         evaluated.append(tables.EvaluatedRun(run, figures))
         if missing := len(figures.missing_queries):
             consequence = "they count as zero" if complete else "they are left out"

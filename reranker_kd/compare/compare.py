@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from reranker_kd.compare.comparison import Agreement, ComparedSystem, Comparison, Difference, Significance, Settings
+from reranker_kd.compare.comparison import Agreement, ComparedSystem, Comparison, Difference, Settings, Significance
 from reranker_kd.compare.cost import costs_of
 from reranker_kd.compare.significance import (
     bootstrap_intervals,
@@ -78,7 +78,8 @@ def compare(
     with ThreadPoolExecutor(_READERS) as pool:
         first_stage = None if candidates is None else pool.submit(_columns, candidates)
         submitted = {
-            name: [pool.submit(_measured, name, run, judgments, asked) for run in group] for name, group in named.items()
+            name: [pool.submit(_measured, name, run, judgments, asked) for run in group]
+            for name, group in named.items()
         }
         systems = [System(name, [future.result() for future in futures]) for name, futures in submitted.items()]
     ceilings = {}

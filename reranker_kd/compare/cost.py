@@ -35,9 +35,10 @@ class BenchmarkedModel(BaseModel):
     def cost(self, source: str) -> Cost:
         """Return its figures."""
         percentiles = self.query_ms or {}
-        figures = self.model_dump(exclude={"model", "backend", "precision", "query_ms"})
-        names = {"query_ms": "p50", "query_ms_p95": "p95", "query_ms_p99": "p99"}
-        return Cost(**{name: percentiles.get(p) for name, p in names.items()}, **figures, sources=(source,))
+        figures: dict[str, Any] = self.model_dump(exclude={"model", "backend", "precision", "query_ms"})
+        names = {"p50": "query_ms", "p95": "query_ms_p95", "p99": "query_ms_p99"}
+        figures |= {name: percentiles.get(percentile) for percentile, name in names.items()}
+        return Cost(**figures, sources=(source,))
 
 
 class CostFile(BaseModel):
@@ -49,9 +50,7 @@ class CostFile(BaseModel):
     seconds: dict[str, float] | None = None
 
 
-def costs_of(
-    systems: Mapping[str, Sequence[str]], cost_files: Sequence[str]
-) -> tuple[dict[str, Cost], dict[str, str]]:
+def costs_of(systems: Mapping[str, Sequence[str]], cost_files: Sequence[str]) -> tuple[dict[str, Cost], dict[str, str]]:
     """Return the costs and the models of the systems of which something is known.
 
     :param systems: name -> the files of its runs; what made a run is read from the provenance beside it
@@ -152,7 +151,9 @@ def entry_of(entries: Iterable[BenchmarkedModel], names: Sequence[str], made_by:
     ]
     return max(
         matching,
-        key=lambda entry: sum(getattr(entry, key) == made_by[key] for key in ("backend", "precision") if key in made_by),
+        key=lambda entry: sum(
+            getattr(entry, key) == made_by[key] for key in ("backend", "precision") if key in made_by
+        ),
         default=None,
     )
 

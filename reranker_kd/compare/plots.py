@@ -40,7 +40,7 @@ _PANELS_A_ROW = 2
 def comparison_pictures(comparison: Comparison, rankings: ComparedRankings) -> tuple[list[Picture], list[str]]:
     """Return the pictures, and a line for each that is left out, which says why.
 
-    They show the first measure, with the names of systems as they stand: see :func:`reranker_kd.compare.reports.with_labels`.
+    They show the first measure, with the names of systems as they stand.
     """
     drawn: list[Picture] = []
     left_out: list[str] = []
@@ -80,9 +80,10 @@ def quality_latency_frontier(comparison: Comparison) -> Picture | str:
         axes = figure.subplots()
         axes.set_xscale("log")
         axes.margins(x=0.2, y=0.15)
-        # Plain numbers, of which a range within a power of ten has too few at 1, 2 and 5.
-        is_wide = max(points)[0] >= 10 * min(points)[0]
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if is_wide else MaxNLocator(6))
+        # Plain numbers, of which a range within a power of ten has too few at 1, 2 and 5, and a wide one too many.
+        times = max(points)[0] / min(points)[0]
+        log_ticks = LogLocator(subs=(1, 2, 5) if times < 1000 else (1,))
+        axes.xaxis.set_major_locator(MaxNLocator(6) if times < 10 else log_ticks)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.xaxis.set_minor_locator(NullLocator())
         axes.plot(*zip(*(points[place] for place in front), strict=True), color=GREY, linestyle="--", zorder=1)

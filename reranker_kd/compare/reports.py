@@ -50,7 +50,10 @@ def write_reports(
     seeds = {labels[system.name] for system in comparison.systems if system.kind == "seeds"}
     rankings = ComparedRankings(
         qrels=load_qrels(comparison.qrels),
-        runs={name: [read_run_columns(path) for path in paths[: 1 if name in seeds else None]] for name, paths in files.items()},
+        runs={
+            name: [read_run_columns(path) for path in paths[: 1 if name in seeds else None]]
+            for name, paths in files.items()
+        },
         reference=labels[comparison.candidates or comparison.baseline],
         topics=load_topics(topics) if topics else {},
     )

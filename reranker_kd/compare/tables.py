@@ -140,11 +140,11 @@ def tests_note(comparison: Comparison) -> str:
     """Return what the marks of significance mean; nothing where there is nothing to test."""
     if len(comparison.systems) < 2:
         return ""
-    correction = CORRECTIONS[comparison.settings.correction]
-    resamples, seed = comparison.settings.resamples, comparison.settings.seed
+    by = comparison.settings
     return (
-        f"{_BY_T_TEST} {_BY_RANDOMISATION}: differs from {comparison.baseline} at {comparison.settings.alpha:g} by the paired "
-        f"t-test, by the paired randomisation test ({resamples} resamples, seed {seed}); correction: {correction}."
+        f"{_BY_T_TEST} {_BY_RANDOMISATION}: differs from {comparison.baseline} at {by.alpha:g} by the paired t-test, by "
+        f"the paired randomisation test ({by.resamples} resamples, seed {by.seed}); correction: "
+        f"{CORRECTIONS[by.correction]}."
     )
 
 

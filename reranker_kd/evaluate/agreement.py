@@ -22,7 +22,7 @@ class QueryAgreement(NamedTuple):
     """Figures of t queries, each of shape (t,); NaN where one is not defined.
 
     :param tau: Kendall's rank correlation over the documents that both rankings hold, -1 to 1: (concordant -
-        discordant) / pairs (Kendall 1938); NaN where fewer than two are shared. Without ties, as here, tau-b is the same
+        discordant) / pairs (Kendall 1938); NaN where fewer than two are shared. Without ties tau-b is the same
     :param rbo: extrapolated rank-biased overlap, 0 to 1 (Webber et al. 2010, RBO_ext, eq. 32); NaN where a ranking is
         empty. The expected agreement for a reader who goes on from each rank to the next with probability ``p``; by
         0.9, the first ten ranks have 86 % of the weight. Beyond the end of the shorter ranking its documents are taken

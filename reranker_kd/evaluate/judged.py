@@ -43,7 +43,9 @@ class Judgments:
         query = np.repeat(np.arange(len(self.qids)), [len(grades) for grades in self.qrels.values()])
         grade = np.array([grade for grades in self.qrels.values() for grade in grades.values()], dtype=np.int64)
         if grade.max(initial=0) > _HIGHEST_GRADE:
-            raise InputError(f"the qrels hold the grade {grade.max()}; expected at most {_HIGHEST_GRADE}: is it a grade?")
+            raise InputError(
+                f"the qrels hold the grade {grade.max()}; expected at most {_HIGHEST_GRADE}: is it a grade?"
+            )
         keys = query * len(self._vocabulary) + encoded.indices.to_numpy()
         order = keys.argsort()
         self._keys, self._query, self._grades = keys[order], query[order], np.maximum(grade[order], -1)

@@ -38,8 +38,10 @@ def write_checked_submission(
     :raises InputError: a fault in a run
     """
     known: KnownDocids | None = None
-    if collection or index:
-        known = partial(_known_to_collection, collection) if collection else partial(_known_to_index, index)
+    if collection:
+        known = partial(_known_to_collection, collection)
+    elif index:
+        known = partial(_known_to_index, index)
     faults = write_submission(folder, runs, load_topics(topics), rules, known)
     sys.stderr.writelines(f"{fault}\n" for fault in faults)
     if faults:

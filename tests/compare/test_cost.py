@@ -26,7 +26,10 @@ def test_of_a_model():
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        ('{"models": [{"model": "m", "cold_start_s": "soon"}]}', "models.0.cold_start_s: Input should be a valid number"),
+        (
+            '{"models": [{"model": "m", "cold_start_s": "soon"}]}',
+            "models.0.cold_start_s: Input should be a valid number",
+        ),
         ('{"models": [{}]}', "models.0.model: Field required"),
         ("{}", "expected the JSON of benchmark"),
         ("1 2", "Invalid JSON"),

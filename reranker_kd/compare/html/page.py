@@ -17,7 +17,6 @@ from string import Template
 from typing import Any
 
 from reranker_kd.compare.comparison import Comparison
-from reranker_kd.compare.html.inline_svg import inline_svg
 from reranker_kd.compare.html.queries import MOST_CHARACTERS, SHOWN_CHARACTERS, PageLimits, columns_of, query_records
 from reranker_kd.compare.plot_style import Picture, picture_svg
 from reranker_kd.compare.rankings import ComparedRankings
@@ -112,9 +111,11 @@ def _notes(
 
 
 def _figure(picture: Picture) -> str:
-    svg = inline_svg(picture_svg(picture), picture.name, f"{picture.title}. {picture.caption}")
+    # An image, unlike an svg element, can neither act nor take the page's style.
+    svg = base64.b64encode(picture_svg(picture).encode()).decode()
     title, caption = escape(picture.title), escape(picture.caption)
-    return f"<figure><h3>{title}</h3>{svg}<figcaption>{caption}</figcaption></figure>\n"
+    image = f'<img alt="{title}. {caption}" src="data:image/svg+xml;base64,{svg}">'
+    return f"<figure><h3>{title}</h3>{image}<figcaption>{caption}</figcaption></figure>\n"
 
 
 def _source(inline: str) -> str:
