@@ -167,7 +167,7 @@ def compare(
         click.echo("\n".join(notes), err=True)
     if submission and topics:
         from reranker_kd.experiment.submission import write_checked_submission
-        from reranker_kd.formats.submission_rules import Rules
+        from reranker_kd.formats.validate import Rules
 
         files = [run for system in comparison.systems for run in system.runs]
         rules = Rules(depth=submission_depth)

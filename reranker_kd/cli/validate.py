@@ -10,7 +10,7 @@ import click
 @click.option(
     "--kind",
     type=click.Choice(["run", "qrels", "topics", "collection"]),
-    help="What the files are.  [default: told by their content]",
+    help="What the files are.  [default: detected from their content]",
 )
 def validate(files: tuple[str, ...], kind: str | None) -> None:
     """Check runs, qrels, topics and collections; name every fault with its line.
@@ -25,8 +25,7 @@ def validate(files: tuple[str, ...], kind: str | None) -> None:
         validation = validate_file(file, kind)
         faults += len(validation.faults)
         for fault in validation.faults:
-            place = fault.path if fault.line is None else f"{fault.path}:{fault.line}"
-            click.echo(f"{place}: {fault.fault}")
+            click.echo(fault)
         if not validation.faults:
             click.echo(f"{file}: {validation.kind}, {validation.entries} entries, no fault", err=True)
     if faults:

@@ -14,7 +14,7 @@ from typing import Any
 from reranker_kd.errors import FormatError, InputError, OutputError
 from reranker_kd.formats.collections import read_collection
 from reranker_kd.formats.files import atomic_writer, read_lines, sha256_of_file
-from reranker_kd.formats.submission_rules import CheckedRun, KnownDocids, Rules, check_runs
+from reranker_kd.formats.validate import CheckedRun, KnownDocids, Rules, check_runs
 from reranker_kd.provenance import read_provenance
 from reranker_kd.retrieve.named_inputs import load_topics
 

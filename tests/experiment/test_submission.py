@@ -13,7 +13,7 @@ from reranker_kd.cli.run import run
 from reranker_kd.errors import InputError, OutputError
 from reranker_kd.experiment.submission import write_submission
 from reranker_kd.formats.runs import read_run, write_run
-from reranker_kd.formats.submission_rules import Rules, check_runs
+from reranker_kd.formats.validate import Rules, check_runs
 from reranker_kd.provenance import write_provenance
 
 TOPICS = {"1": "heat flow", "2": "shock wave"}

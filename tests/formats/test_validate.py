@@ -5,7 +5,7 @@ import gzip
 import pytest
 
 from reranker_kd.errors import InputError
-from reranker_kd.formats.validate import Fault, Validation, kind_of_file, validate_file
+from reranker_kd.formats.validate import kind_of_file, validate_file
 
 
 def test_every_fault_of_a_long_run_is_named_in_order(tmp_path):
@@ -46,15 +46,12 @@ def test_a_cut_gzip_stream_is_the_last_fault(tmp_path):
 def test_blank_texts_of_a_collection_are_faults_here(tmp_path):
     path = tmp_path / "corpus.tsv"
     path.write_text("1\ta\n2\t \n3\n4\td\n")
-    assert validate_file(path) == Validation(
-        str(path),
-        "collection",
-        2,
-        (
-            Fault(str(path), 2, "document 2 has no text; write one or remove it"),
-            Fault(str(path), 3, "expected 2 columns, docid TAB text, got 1"),
-        ),
-    )
+    validation = validate_file(path)
+    assert (validation.path, validation.kind, validation.entries) == (str(path), "collection", 2)
+    assert [str(fault) for fault in validation.faults] == [
+        f"{path}:2: document 2 has no text; write one or remove it",
+        f"{path}:3: expected 2 columns, docid TAB text, got 1",
+    ]
 
 
 def test_faults_in_a_folder_name_their_file(tmp_path):
@@ -109,14 +106,14 @@ def test_what_may_be_topics_or_documents_is_told_by_its_name(tmp_path, content):
     (tmp_path / "data").write_text(content)
     with pytest.raises(InputError, match="data: may be collection or topics; say which with --kind"):
         validate_file(tmp_path / "data")
-    assert validate_file(tmp_path / "data", "topics").faults == ()
+    assert not validate_file(tmp_path / "data", "topics").faults
 
 
 @pytest.mark.parametrize("content", ["", "some words\n", "{broken\n", '{"a": 1}\n'])
 def test_a_kind_that_cannot_be_told_is_an_input_error(tmp_path, content):
     path = tmp_path / "topics"
     path.write_text(content)
-    with pytest.raises(InputError, match="cannot be told as run, qrels, topics, collection; say which with --kind"):
+    with pytest.raises(InputError, match="cannot be detected as run, qrels, topics, collection; say which with --kind"):
         validate_file(path)
 
 
