@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from reranker_kd.benchmark.results import Benchmark, SystemResult
@@ -59,29 +60,15 @@ def benchmark_json(benchmark: Benchmark) -> str:
 
 
 def _system_document(system: SystemResult) -> dict[str, Any]:
-    speed, timings = system.speed, system.timings
-    return {
-        "system": system.system,
-        "model": system.model,
-        "backend": system.backend,
-        "precision": system.precision,
-        "pairs_per_second": speed and speed.pairs_per_second,
-        "query_ms": speed and speed.query_ms,
-        "cold_start_s": speed and speed.cold_start_s,
-        "peak_memory_bytes": system.peak_memory_bytes,
-        "parameters": system.parameters,
-        "model_bytes": system.model_bytes,
-        "tokens": system.tokens,
-        "tokens_per_second": system.tokens_per_second,
-        "ceiling_share": system.ceiling_share,
-        "ratio": system.ratio,
-        "query_ratio": system.query_ratio,
-        "score_gap": system.score_gap,
-        **system.quality,
-        "rounds": timings and {"cold_start_s": timings.starts, "seconds": timings.passes, "query_ms": timings.queries},
-        "software": system.software,
-        "error": system.error,
+    document = asdict(system)
+    speed, timings, quality = (document.pop(key) for key in ("speed", "timings", "quality"))
+    document |= speed or dict.fromkeys(("pairs_per_second", "query_ms", "cold_start_s"))
+    rounds = timings and {
+        "cold_start_s": timings["starts"],
+        "seconds": timings["passes"],
+        "query_ms": timings["queries"],
     }
+    return {**document, "tokens_per_second": system.tokens_per_second, **quality, "rounds": rounds}
 
 
 def _figures(system: SystemResult) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -19,7 +20,7 @@ from reranker_kd.evaluate.measures import DEFAULT_MEASURES
 @click.option(
     "-m",
     "--measure",
-    "names",
+    "measures",
     metavar="NAME",
     multiple=True,
     default=DEFAULT_MEASURES,
@@ -93,16 +94,7 @@ from reranker_kd.evaluate.measures import DEFAULT_MEASURES
 )
 def compare(
     runs: tuple[str, ...],
-    qrels: str,
-    names: tuple[str, ...],
-    relevance_level: int,
-    baseline: str | None,
     groups: tuple[str, ...],
-    candidates: str | None,
-    cost_files: tuple[str, ...],
-    correction: str,
-    alpha: float,
-    resamples: int,
     per_query: bool,
     output_format: str,
     output: str | None,
@@ -113,6 +105,7 @@ def compare(
     collection: str | None,
     submission: str | None,
     submission_depth: int,
+    **options: Any,
 ) -> None:
     """Compare runs over the same queries, each with the first or with a baseline.
 
@@ -123,24 +116,13 @@ def compare(
         raise click.UsageError("--submission checks that each topic is covered: give them by --topics")
     if index and collection:
         raise click.UsageError("give the texts by --index or by --collection, one of the two")
-    if not runs and not groups and not baseline:
+    if not runs and not groups and not options["baseline"]:
         raise click.UsageError("name at least one run, or a --system")
     from reranker_kd.compare import comparison_data, tables
     from reranker_kd.compare.compare import compare as compare_runs
     from reranker_kd.formats.files import atomic_writer
 
-    comparison = compare_runs(
-        _systems(runs, groups),
-        qrels,
-        names,
-        baseline=baseline,
-        candidates=candidates,
-        cost_files=cost_files,
-        relevance_level=relevance_level,
-        correction=correction,
-        alpha=alpha,
-        resamples=resamples,
-    )
+    comparison = compare_runs(_systems(runs, groups), **options)
     for system in comparison.systems:
         if missing := len(system.missing_queries):
             note = f"{system.name} lacks {missing} of the {len(comparison.queries)} queries of the qrels"

@@ -68,25 +68,19 @@ def comparison_json(comparison: Comparison, *, per_query: bool = False) -> str:
 
 
 def _document(system: ComparedSystem, *, per_query: bool) -> dict[str, Any]:
-    document: dict[str, Any] = {
-        "run": system.name,
-        "kind": system.kind,
-        "files": list(system.runs),
-        "model": system.model,
-        "measures": system.means,
-        "missing_queries": list(system.missing_queries),
-        "unjudged_queries": system.unjudged_queries,
-        "ceiling": asdict(system.ceiling),
-        "cost": None if system.cost is None else asdict(system.cost),
-        "differences": {name: asdict(difference) for name, difference in system.differences.items()},
+    document = asdict(system)
+    document = {
+        "run": document.pop("name"),
+        "files": document.pop("runs"),
+        "measures": document.pop("means"),
+        **document,
     }
-    if system.spread:
-        document["spread"] = {name: asdict(spread) for name, spread in system.spread.items()}
+    figures = document.pop("per_query")
+    if not system.spread:
+        del document["spread"]
     if per_query:
-        qids = next(iter(system.per_query.values()))
-        document["per_query"] = {
-            qid: {name: figures[qid] for name, figures in system.per_query.items()} for qid in qids
-        }
+        qids = next(iter(figures.values()))
+        document["per_query"] = {qid: {name: by_qid[qid] for name, by_qid in figures.items()} for qid in qids}
     return document
 
 

@@ -9,7 +9,7 @@ from pathlib import PurePath
 
 from reranker_kd.compare.comparison import ComparedSystem, Comparison
 from reranker_kd.compare.html.page import comparison_page
-from reranker_kd.compare.html.queries import PageLimits, shown_documents
+from reranker_kd.compare.html.queries import shown_documents, shown_queries
 from reranker_kd.compare.plot_style import write_pictures
 from reranker_kd.compare.plots import comparison_pictures
 from reranker_kd.compare.rankings import ComparedRankings
@@ -27,7 +27,6 @@ def write_reports(
     topics: str | None = None,
     index: str | None = None,
     collection: str | None = None,
-    limits: PageLimits | None = None,
 ) -> list[str]:
     """Write the pictures of a comparison of files, and a page to read query by query.
 
@@ -40,7 +39,6 @@ def write_reports(
     :raises InputError: an input that cannot be read
     :raises OutputError: what cannot be written
     """
-    limits = limits or PageLimits()
     labels = short_labels(comparison)
     labelled = with_labels(comparison, labels)
     files: dict[str, Sequence[str]] = {labels[system.name]: system.runs for system in comparison.systems}
@@ -63,14 +61,12 @@ def write_reports(
         write_pictures(plots, pictures)
         notes.append(f"wrote {len(pictures)} pictures into {plots}")
     if html:
-        texts = _texts(shown_documents(labelled, rankings, limits), index, collection)
-        page = comparison_page(
-            labelled, rankings, files_of=files, pictures=pictures, left_out=left_out, texts=texts, limits=limits
-        )
+        texts = _texts(shown_documents(labelled, rankings), index, collection)
+        page = comparison_page(labelled, rankings, files_of=files, pictures=pictures, left_out=left_out, texts=texts)
         with atomic_writer(html) as stream:
             stream.write(page)
-        shown, total = min(limits.queries, len(comparison.queries)), len(comparison.queries)
-        notes.append(f"wrote {html}: {shown} of {total} queries, {len(page.encode()) / 1e6:.1f} MB")
+        shown = f"{len(shown_queries(comparison))} of {len(comparison.queries)} queries"
+        notes.append(f"wrote {html}: {shown}, {len(page.encode()) / 1e6:.1f} MB")
     return [*notes, *(f"left out {reason}" for reason in left_out)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,8 +26,7 @@ class MeasuredRun:
 
     :param name: its file
     :param figures: measure name -> figures (t,)
-    :param oracle: measure name -> figures (t,) of its documents in their best order
-    :param recall: share of the relevant documents that it has, shape (t,)
+    :param oracle: measure name -> figures (t,) of its documents in their best order, and of their recall (``SetR``)
     :param retrieved: number of documents for each query, shape (t,)
     :param tops: the docids of its best documents, query by query
     :param unjudged: its queries that the qrels lack
@@ -36,7 +35,6 @@ class MeasuredRun:
     name: str
     figures: dict[str, Figures]
     oracle: dict[str, Figures]
-    recall: Figures
     retrieved: Figures
     tops: pa.Array
     unjudged: frozenset[str]
@@ -54,8 +52,7 @@ def measure_run(name: str, run: RunColumns, judgments: Judgments, measures: Sequ
     return MeasuredRun(
         name=name,
         figures=figures_of(ranks, measures),
-        oracle=figures_of(ranks.by_grade(), measures),
-        recall=_recall(ranks),
+        oracle=_oracle(ranks, measures),
         retrieved=ranks.retrieved,
         tops=run.documents.take(pa.array(np.concatenate(tops))),
         unjudged=frozenset(run.qids).difference(judgments.qids),
@@ -65,12 +62,16 @@ def measure_run(name: str, run: RunColumns, judgments: Judgments, measures: Sequ
 def ceiling_of(candidates: RunColumns, depth: int, judgments: Judgments, measures: Sequence[Measure]) -> Ceiling:
     """Return the ceiling of the first ``depth`` candidates of each query."""
     ranks = judgments.ranks(candidates).cut(depth)
-    oracle = {name: float(figures.mean()) for name, figures in figures_of(ranks.by_grade(), measures).items()}
-    return Ceiling(int(ranks.retrieved.max()), oracle, float(_recall(ranks).mean()))
+    return _ceiling(int(ranks.retrieved.max()), _oracle(ranks, measures), [measure.name for measure in measures])
 
 
-def _recall(ranks: JudgedRanks) -> Figures:
-    return figures_of(ranks, [parse_measure("SetR")])["SetR"]
+def _oracle(ranks: JudgedRanks, measures: Sequence[Measure]) -> dict[str, Figures]:
+    return figures_of(ranks.by_grade(), [*measures, parse_measure("SetR")])
+
+
+def _ceiling(depth: int, oracle: Mapping[str, Figures], names: Iterable[str]) -> Ceiling:
+    means = {name: float(figures.mean()) for name, figures in oracle.items()}
+    return Ceiling(depth, {name: means[name] for name in names}, means["SetR"])
 
 
 class System:
@@ -99,8 +100,9 @@ class System:
 
     def ceiling(self) -> Ceiling:
         """Return the ceiling of its own documents."""
-        oracle = {name: float(self._merged([run.oracle[name] for run in self.runs]).mean()) for name in self.figures}
-        return Ceiling(self.depth, oracle, float(self._merged([run.recall for run in self.runs]).mean()))
+        names = self.runs[0].oracle
+        oracle = {name: self._merged([run.oracle[name] for run in self.runs]) for name in names}
+        return _ceiling(self.depth, oracle, self.figures)
 
     def _merged(self, figures: Sequence[Figures]) -> Figures:
         # A fold has 0 where it lacks a query, so that the sum is the figure of the one that has it.

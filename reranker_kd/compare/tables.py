@@ -142,8 +142,8 @@ def tests_note(comparison: Comparison) -> str:
         return ""
     by = comparison.settings
     return (
-        f"{_BY_T_TEST} {_BY_RANDOMISATION}: differs from {comparison.baseline} at {by.alpha:g} by the paired t-test, by "
-        f"the paired randomisation test ({by.resamples} resamples, seed {by.seed}); correction: "
+        f"{_BY_T_TEST} {_BY_RANDOMISATION}: differs from {comparison.baseline} at {by.alpha:g} by the paired t-test, "
+        f"by the paired randomisation test ({by.resamples} resamples, seed {by.seed}); correction: "
         f"{CORRECTIONS[by.correction]}."
     )
 

@@ -11,8 +11,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reranker_kd.compare.html import queries
 from reranker_kd.compare.html.page import comparison_page, data_block
-from reranker_kd.compare.html.queries import PageLimits, query_records, shown_documents
+from reranker_kd.compare.html.queries import query_records, shown_documents
 
 FILES = {name: [f"run.{name}.txt"] for name in ("bm25", "student", "teacher")}
 
@@ -34,10 +35,11 @@ def test_half_a_surrogate_pair_is_written():
     assert json.loads(data_block("a\ud800b")) == "a?b"
 
 
-def test_bounds(compared, rankings):
-    limits = PageLimits(queries=2, depth=2)
-    texts = {docid: docid * 2000 for docid in shown_documents(compared, rankings, limits)}
-    records = query_records(compared, rankings, texts, limits)
+def test_bounds(compared, rankings, monkeypatch):
+    monkeypatch.setattr(queries, "MOST_QUERIES", 2)
+    monkeypatch.setattr(queries, "DEPTH", 2)
+    texts = {docid: docid * 2000 for docid in shown_documents(compared, rankings)}
+    records = query_records(compared, rankings, texts)
     assert len(records) == 2
     for record in records:
         assert all(len(top) <= 2 for top in record["columns"])
@@ -45,14 +47,16 @@ def test_bounds(compared, rankings):
             assert (len(document["text"]), len(document["more"]), document["cut"]) == (600, 2400, True)
 
 
-def test_texts_are_asked_for_what_is_shown(compared, rankings):
-    assert set(shown_documents(compared, rankings, PageLimits())) == {"d1", "d2", "d3", "d4", "d5"}
-    assert set(shown_documents(compared, rankings, PageLimits(queries=1, depth=1))) < {"d1", "d2", "d4", "d5"}
+def test_texts_are_asked_for_what_is_shown(compared, rankings, monkeypatch):
+    assert set(shown_documents(compared, rankings)) == {"d1", "d2", "d3", "d4", "d5"}
+    monkeypatch.setattr(queries, "MOST_QUERIES", 1)
+    monkeypatch.setattr(queries, "DEPTH", 1)
+    assert set(shown_documents(compared, rankings)) < {"d1", "d2", "d4", "d5"}
 
 
 def test_a_first_stage_that_is_no_system_has_a_column(compared, rankings):
     others = replace(compared, systems=compared.systems[1:], baseline="student", candidates="bm25")
-    record = query_records(others, rankings, None, PageLimits())[0]
+    record = query_records(others, rankings, None)[0]
     assert len(record["columns"]) == 3
     assert len(record["figures"]) == 2
 

@@ -17,7 +17,7 @@ from string import Template
 from typing import Any
 
 from reranker_kd.compare.comparison import Comparison
-from reranker_kd.compare.html.queries import MOST_CHARACTERS, SHOWN_CHARACTERS, PageLimits, columns_of, query_records
+from reranker_kd.compare.html.queries import DEPTH, MOST_CHARACTERS, SHOWN_CHARACTERS, columns_of, query_records
 from reranker_kd.compare.plot_style import Picture, picture_svg
 from reranker_kd.compare.rankings import ComparedRankings
 from reranker_kd.compare.tables import comparison_grids, tests_note
@@ -33,16 +33,14 @@ def comparison_page(
     pictures: Sequence[Picture] = (),
     left_out: Sequence[str] = (),
     texts: Mapping[str, str] | None = None,
-    limits: PageLimits | None = None,
 ) -> str:
     """Return the page as HTML.
 
-    :param comparison: with short names: see :func:`reranker_kd.compare.reports.with_labels`
+    :param comparison: with short names
     :param files_of: name of a system, or of the candidates -> its files
     :param left_out: why pictures are missing
     :param texts: of :func:`reranker_kd.compare.html.queries.shown_documents`; None for a page without texts
     """
-    limits = limits or PageLimits()
     script, style = _resource("page.js"), _resource("page.css")
     return Template(_resource("page.html")).substitute(
         policy=(
@@ -53,7 +51,7 @@ def comparison_page(
         style=style,
         script=script,
         pictures="".join(map(_figure, pictures)),
-        data=data_block(_document(comparison, rankings, files_of, left_out, texts, limits)),
+        data=data_block(_document(comparison, rankings, files_of, left_out, texts)),
     )
 
 
@@ -70,9 +68,8 @@ def _document(
     files_of: Mapping[str, Sequence[str]],
     left_out: Sequence[str],
     texts: Mapping[str, str] | None,
-    limits: PageLimits,
 ) -> dict[str, Any]:
-    queries = query_records(comparison, rankings, texts, limits)
+    queries = query_records(comparison, rankings, texts)
     return {
         "measures": [measure.name for measure in comparison.measures],
         "relevance": comparison.relevance_level,
@@ -86,19 +83,17 @@ def _document(
             {"title": grid.title, "header": grid.header, "texts": grid.texts, "rows": grid.rows}
             for grid in comparison_grids(comparison)
         ],
-        "notes": list(_notes(comparison, rankings, len(queries), limits, with_texts=texts is not None)),
+        "notes": list(_notes(comparison, rankings, len(queries), with_texts=texts is not None)),
         "test": tests_note(comparison),
         "leftOut": list(left_out),
         "queries": queries,
     }
 
 
-def _notes(
-    comparison: Comparison, rankings: ComparedRankings, shown: int, limits: PageLimits, *, with_texts: bool
-) -> list[str]:
+def _notes(comparison: Comparison, rankings: ComparedRankings, shown: int, *, with_texts: bool) -> list[str]:
     total = len(comparison.queries)
     which = "all queries" if shown == total else f"the {shown} of {total} queries with the largest differences"
-    notes = [f"Shown are {which}, and the top {limits.depth} documents of each run."]
+    notes = [f"Shown are {which}, and the top {DEPTH} documents of each run."]
     if with_texts:
         notes.append(f"Texts are cut to {SHOWN_CHARACTERS} characters; “more” shows up to {MOST_CHARACTERS}.")
     else:

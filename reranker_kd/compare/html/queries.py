@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from reranker_kd.compare.comparison import Comparison
 from reranker_kd.compare.rankings import ComparedRankings, largest_differences_first
 
+# Of a page: queries, those with the largest differences first, and documents of each system and query.
+MOST_QUERIES = 200
+DEPTH = 20
+# Of a text: at first, and after "more".
 SHOWN_CHARACTERS = 600
 MOST_CHARACTERS = 3000
 
 
-@dataclass(frozen=True, slots=True)
-class PageLimits:
-    """How much goes into a page.
-
-    :param queries: queries at most, those with the largest differences first
-    :param depth: documents of each system and query
-    """
-
-    queries: int = 200
-    depth: int = 20
-
-
-def shown_queries(comparison: Comparison, limits: PageLimits) -> list[str]:
+def shown_queries(comparison: Comparison) -> list[str]:
     """Return the queries of the page, the largest differences in the first measure first."""
-    return largest_differences_first(comparison, comparison.measures[0].name)[: limits.queries]
+    return largest_differences_first(comparison, comparison.measures[0].name)[:MOST_QUERIES]
 
 
 def columns_of(comparison: Comparison, rankings: ComparedRankings) -> list[str]:
@@ -35,27 +26,22 @@ def columns_of(comparison: Comparison, rankings: ComparedRankings) -> list[str]:
     return list(dict.fromkeys([rankings.reference, *(system.name for system in comparison.systems)]))
 
 
-def shown_documents(comparison: Comparison, rankings: ComparedRankings, limits: PageLimits) -> list[str]:
+def shown_documents(comparison: Comparison, rankings: ComparedRankings) -> list[str]:
     """Return the docids whose texts the page shows, each once."""
     columns = columns_of(comparison, rankings)
-    found = (
-        rankings.documents(name, qid, limits.depth) for qid in shown_queries(comparison, limits) for name in columns
-    )
+    found = (rankings.documents(name, qid, DEPTH) for qid in shown_queries(comparison) for name in columns)
     return list(dict.fromkeys(docid for documents in found for docid in documents))
 
 
 def query_records(
-    comparison: Comparison, rankings: ComparedRankings, texts: Mapping[str, str] | None, limits: PageLimits
+    comparison: Comparison, rankings: ComparedRankings, texts: Mapping[str, str] | None
 ) -> list[dict[str, Any]]:
     """Return what the page's script reads of each query, as JSON values.
 
     :param texts: of the :func:`shown_documents`; None where there is no source of texts
     """
     columns = columns_of(comparison, rankings)
-    return [
-        _query_record(comparison, rankings, texts, qid, columns, limits.depth)
-        for qid in shown_queries(comparison, limits)
-    ]
+    return [_query_record(comparison, rankings, texts, qid, columns) for qid in shown_queries(comparison)]
 
 
 def _query_record(
@@ -64,9 +50,8 @@ def _query_record(
     texts: Mapping[str, str] | None,
     qid: str,
     columns: Sequence[str],
-    depth: int,
 ) -> dict[str, Any]:
-    tops = [rankings.documents(name, qid, depth) for name in columns]
+    tops = [rankings.documents(name, qid, DEPTH) for name in columns]
     places = {docid: place for place, docid in enumerate(dict.fromkeys(docid for top in tops for docid in top))}
     grades = rankings.qrels[qid]
     ranks = rankings.reference_ranks(qid)
