@@ -42,20 +42,15 @@ def comparison_pictures(comparison: Comparison, rankings: ComparedRankings) -> t
 
     They show the first measure, with the names of systems as they stand.
     """
-    drawn: list[Picture] = []
-    left_out: list[str] = []
-    for picture in (
+    pictures = (
         quality_latency_frontier(comparison),
         query_differences(comparison),
         score_distributions(comparison, rankings),
         quality_by_query_length(comparison, rankings),
         gains_by_candidate_rank(comparison, rankings),
-    ):
-        if isinstance(picture, Picture):
-            drawn.append(picture)
-        else:
-            left_out.append(picture)
-    return drawn, left_out
+    )
+    drawn = [picture for picture in pictures if isinstance(picture, Picture)]
+    return drawn, [reason for reason in pictures if isinstance(reason, str)]
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -229,7 +224,7 @@ def quality_by_query_length(comparison: Comparison, rankings: ComparedRankings) 
             axes.errorbar(
                 places + offsets[place], means, errors, fmt=marker, color=colour, markersize=6, capsize=3, label=name
             )
-        ticks = [f"{bucket.words}\n({_counted(len(bucket.qids), 'query', 'queries')})" for bucket in buckets]
+        ticks = [f"{bucket.words}\n(queries: {len(bucket.qids)})" for bucket in buckets]
         axes.set_xticks(places, ticks)
         axes.grid(visible=False, axis="x")
         axes.set(xlabel="words of the query", ylabel=measure)
@@ -316,7 +311,3 @@ def _panels(
     for empty in list(grid.flat)[len(panels) :]:
         empty.remove()
     return drawn
-
-
-def _counted(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"

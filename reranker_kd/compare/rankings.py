@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby, islice
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -59,23 +59,21 @@ def gain_by_candidate_rank(
 
     :param queries: the qids of the mean; one that a system lacks brings nothing
     """
-    buckets = [_interval(low, high) for low, high in _RANK_BUCKETS]
-    gains = {name: dict.fromkeys([*buckets, NOT_A_CANDIDATE], 0.0) for name in names}
+    gains = {
+        name: dict.fromkeys([*(_interval(*bucket) for bucket in _RANK_BUCKETS), NOT_A_CANDIDATE], 0.0) for name in names
+    }
+    discounts = 1 / np.log2(np.arange(2, cutoff + 2))
     for qid in queries:
         grades = rankings.qrels[qid]
-        ideal = _discounted(islice(sorted(grades.values(), reverse=True), cutoff))
-        if not ideal:
+        best = np.maximum(sorted(grades.values(), reverse=True)[:cutoff], 0)
+        if not best.any():
             continue
+        share = discounts / (best * discounts[: len(best)]).sum() / len(queries)
         ranks = rankings.reference_ranks(qid)
         for name in names:
-            for place, docid in enumerate(rankings.documents(name, qid, cutoff), 1):
-                gain = max(0, grades.get(docid, 0)) / math.log2(place + 1)
-                gains[name][_rank_bucket(ranks.get(docid))] += gain / ideal / len(queries)
+            for place, docid in enumerate(rankings.documents(name, qid, cutoff)):
+                gains[name][_rank_bucket(ranks.get(docid))] += max(0, grades.get(docid, 0)) * float(share[place])
     return gains
-
-
-def _discounted(grades: Sequence[int] | islice[int]) -> float:
-    return sum(max(0, grade) / math.log2(place + 1) for place, grade in enumerate(grades, 1))
 
 
 def _rank_bucket(rank: int | None) -> str:

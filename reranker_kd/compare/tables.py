@@ -107,32 +107,32 @@ def _agreement(comparison: Comparison) -> Grid:
 
 def _costs(comparison: Comparison) -> Grid:
     costs = {system.name: system.cost for system in comparison.systems if system.cost is not None}
-    columns = [(title, text) for title, text in _COST_COLUMNS if any(text(cost) != _DASH for cost in costs.values())]
-    rows = tuple((name, *(text(cost) for _, text in columns)) for name, cost in costs.items())
-    return Grid(("run", *(title for title, _ in columns)), rows if columns else (), title="cost")
+    columns = {title: [_scaled(getattr(cost, name), *how) for cost in costs.values()] for title, name, *how in _COSTS}
+    columns["pays from"] = [
+        ", ".join(f"{queries} queries ({name})" for name, queries in cost.pays_from_queries.items()) or _DASH
+        for cost in costs.values()
+    ]
+    columns = {title: cells for title, cells in columns.items() if set(cells) - {_DASH}}
+    rows = tuple(zip(costs, *columns.values(), strict=True)) if columns else ()
+    return Grid(("run", *columns), rows, title="cost")
 
 
-_COST_COLUMNS = (
-    ("ms/query", lambda cost: _scaled(cost.query_ms, 1, 1)),
-    ("p95", lambda cost: _scaled(cost.query_ms_p95, 1, 1)),
-    ("p99", lambda cost: _scaled(cost.query_ms_p99, 1, 1)),
-    ("pairs/s", lambda cost: _scaled(cost.pairs_per_second, 1, 0)),
-    ("parameters", lambda cost: _scaled(cost.parameters, 1e6, 1, " M")),
-    ("model", lambda cost: _scaled(cost.model_bytes, 1e6, 1, " MB")),
-    ("index", lambda cost: _scaled(cost.index_bytes, 1e6, 1, " MB")),
-    ("encoding", lambda cost: _scaled(cost.encoding_seconds, 1, 1, " s")),
-    ("cold start", lambda cost: _scaled(cost.cold_start_s, 1, 1, " s")),
-    ("memory", lambda cost: _scaled(cost.peak_memory_bytes, 1e6, 0, " MB")),
-    (
-        "pays from",
-        lambda cost: (
-            ", ".join(f"{queries} queries ({name})" for name, queries in cost.pays_from_queries.items()) or _DASH
-        ),
-    ),
+# Heading, name of the figure, its unit, digits after the point, the unit's name.
+_COSTS: tuple[tuple[str, str, float, int, str], ...] = (
+    ("ms/query", "query_ms", 1, 1, ""),
+    ("p95", "query_ms_p95", 1, 1, ""),
+    ("p99", "query_ms_p99", 1, 1, ""),
+    ("pairs/s", "pairs_per_second", 1, 0, ""),
+    ("parameters", "parameters", 1e6, 1, " M"),
+    ("model", "model_bytes", 1e6, 1, " MB"),
+    ("index", "index_bytes", 1e6, 1, " MB"),
+    ("encoding", "encoding_seconds", 1, 1, " s"),
+    ("cold start", "cold_start_s", 1, 1, " s"),
+    ("memory", "peak_memory_bytes", 1e6, 0, " MB"),
 )
 
 
-def _scaled(value: float | None, unit: float, digits: int, suffix: str = "") -> str:
+def _scaled(value: float | None, unit: float, digits: int, suffix: str) -> str:
     return _DASH if value is None else f"{value / unit:.{digits}f}{suffix}"
 
 

@@ -16,7 +16,7 @@ BEIR_HEADER = ["query-id", "corpus-id", "score"]
 def read_qrels(path: str | Path, report: Report = raise_fault) -> Qrels:
     """Return relevance grades, qid -> docid -> grade, in the order of the file.
 
-    Two formats, told apart by the first line: TREC (``qid iteration docid grade``, whitespace between) and BEIR
+    Two formats, detected from the first line: TREC (``qid iteration docid grade``, whitespace between) and BEIR
     (a header ``query-id corpus-id score``, tabs between). Grades are integers, also negative.
 
     :param path: a UTF-8 text file, gzipped or not
