@@ -107,7 +107,10 @@ def _agreement(comparison: Comparison) -> Grid:
 
 def _costs(comparison: Comparison) -> Grid:
     costs = {system.name: system.cost for system in comparison.systems if system.cost is not None}
-    columns = {title: [_scaled(getattr(cost, name), *how) for cost in costs.values()] for title, name, *how in _COSTS}
+    columns = {
+        title: [_scaled(getattr(cost, name), unit, digits, suffix) for cost in costs.values()]
+        for title, name, unit, digits, suffix in _COSTS
+    }
     columns["pays from"] = [
         ", ".join(f"{queries} queries ({name})" for name, queries in cost.pays_from_queries.items()) or _DASH
         for cost in costs.values()
