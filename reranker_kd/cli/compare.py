@@ -8,13 +8,14 @@ from typing import Any
 
 import click
 
-from reranker_kd.cli.options import qrels_option, relevance_level_option
+from reranker_kd.cli.options import Verb, partner, qrels_option, relevance_level_option
 from reranker_kd.compare.comparison import CORRECTIONS
 from reranker_kd.errors import InputError
 from reranker_kd.evaluate.measures import DEFAULT_MEASURES
+from reranker_kd.sections import GoesWith, NotWith
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("runs", metavar="RUN...", nargs=-1)
 @qrels_option
 @click.option(
@@ -92,6 +93,9 @@ from reranker_kd.evaluate.measures import DEFAULT_MEASURES
     show_default=True,
     help="Documents that the track allows for a query.",
 )
+@partner(NotWith("index"), "collection")
+@partner(GoesWith("topics"), "submission")
+@partner(GoesWith("submission"), "submission_depth")
 def compare(
     runs: tuple[str, ...],
     groups: tuple[str, ...],
@@ -112,10 +116,6 @@ def compare(
     Differences are tested by the paired t-test and the paired randomisation test, query by query; a query that a
     run lacks counts as zero. Ceilings tell what no reordering of the candidates can exceed.
     """
-    if submission and not topics:
-        raise click.UsageError("--submission checks that each topic is covered: give them by --topics")
-    if index and collection:
-        raise click.UsageError("give the texts by --index or by --collection, one of the two")
     if not runs and not groups and not options["baseline"]:
         raise click.UsageError("name at least one run, or a --system")
     from reranker_kd.compare import comparison_data, tables

@@ -13,10 +13,9 @@ from reranker_kd.compare.html.queries import shown_documents, shown_queries
 from reranker_kd.compare.plot_style import write_pictures
 from reranker_kd.compare.plots import comparison_pictures
 from reranker_kd.compare.rankings import ComparedRankings
-from reranker_kd.formats.collections import read_texts
 from reranker_kd.formats.files import atomic_writer
 from reranker_kd.formats.runs import read_run_columns
-from reranker_kd.retrieve.named_inputs import load_qrels, load_topics, texts_of_index
+from reranker_kd.retrieve.named_inputs import load_qrels, load_topics, texts_of
 
 
 def write_reports(
@@ -61,23 +60,14 @@ def write_reports(
         write_pictures(plots, pictures)
         notes.append(f"wrote {len(pictures)} pictures into {plots}")
     if html:
-        texts = _texts(shown_documents(labelled, rankings), index, collection)
+        docids = shown_documents(labelled, rankings)
+        texts = texts_of(index, collection, docids)(docids) if index or collection else None
         page = comparison_page(labelled, rankings, files_of=files, pictures=pictures, left_out=left_out, texts=texts)
         with atomic_writer(html) as stream:
             stream.write(page)
         shown = f"{len(shown_queries(comparison))} of {len(comparison.queries)} queries"
         notes.append(f"wrote {html}: {shown}, {len(page.encode()) / 1e6:.1f} MB")
     return [*notes, *(f"left out {reason}" for reason in left_out)]
-
-
-def _texts(docids: Sequence[str], index: str | None, collection: str | None) -> Mapping[str, str] | None:
-    if collection:
-        return read_texts(collection, docids)
-    if index:
-        from reranker_kd.retrieve.lucene import LuceneIndex
-
-        return texts_of_index(LuceneIndex(index))(docids)
-    return None
 
 
 def short_labels(comparison: Comparison) -> dict[str, str]:

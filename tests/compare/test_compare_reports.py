@@ -79,8 +79,8 @@ def test_folds_are_shown_each_where_it_has_the_query(compared_folder, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--submission", "s"], "give them by --topics"),
-        (["--html", "x.html", "--index", "i", "--collection", "c"], "one of the two"),
+        (["--submission", "s"], "--submission goes with --topics"),
+        (["--html", "x.html", "--index", "i", "--collection", "c"], "--collection has no effect beside --index"),
     ],
 )
 def test_options_that_do_not_go_together(compared_folder, arguments, said):
