@@ -1,4 +1,4 @@
-"""How alike two rankings of a query are: Kendall's tau, rank-biased overlap, overlap at the top; z-scores.
+"""How alike two rankings of a query are: Kendall's tau, rank-biased overlap, overlap at the top.
 
 A ranking is a sequence of distinct docids, best first, as :func:`reranker_kd.types.rank_order` has them; so ties of
 scores are already broken as trec_eval breaks them.
@@ -10,7 +10,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import kendalltau
 
 from reranker_kd.errors import InputError
@@ -71,11 +70,3 @@ def top_overlap(first: Sequence[str], second: Sequence[str], k: int = 10) -> flo
     tops = set(first[:k]), set(second[:k])
     longest = max(map(len, tops))
     return len(tops[0] & tops[1]) / longest if longest else math.nan
-
-
-def z_scores(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Express scores (n,) in standard deviations above their mean; where all are equal, as 0."""
-    # Asked of the ends: the deviation of equal numbers may be a trifle above 0.
-    if not len(scores) or scores.min() == scores.max():
-        return np.zeros_like(scores)
-    return (scores - scores.mean()) / scores.std()

@@ -68,6 +68,14 @@ class RunColumns:
         lines = self.lines(qid, depth)
         return self.documents[lines.start : lines.stop].to_pylist()
 
+    def as_run(self) -> Run:
+        """Return the same run as :func:`reranker_kd.formats.runs.read_run` returns it, in single precision."""
+        docids, scores, starts = self.documents.to_pylist(), self.scores.tolist(), self.starts.tolist()
+        return {
+            qid: dict(zip(docids[start:end], scores[start:end], strict=True))
+            for qid, start, end in zip(self.qids, starts, starts[1:], strict=False)
+        }
+
 
 def read_run_columns(path: str | Path) -> RunColumns:
     """Return a run, TREC or MS MARCO, as columns.
