@@ -61,8 +61,12 @@ def test_the_figures_are_those_of_the_runs(workplace, student):
             for qid, docs in ((qid, list(found)) for qid, found in run.items())
         }
 
-    student_run = reranked(folder, precision="auto")
-    runs = {"first stage": run, "teacher": reranked(workplace / "teacher"), "student": student_run}
+    student_run = reranked(folder, backend="torch")
+    runs = {
+        "first stage": run,
+        "teacher": reranked(workplace / "teacher", backend="torch", precision="float32"),
+        "student": student_run,
+    }
     expected = {name: float(evaluate_run(run, qrels, [measure]).means["AP"]) for name, run in runs.items()}
     assert report.figures == pytest.approx(expected)
     # The three tell each other apart.
