@@ -11,10 +11,15 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from reranker_kd.compare.compare import compare
+    from reranker_kd.distill.distill import distill
+    from reranker_kd.evaluate.evaluation import evaluate
+    from reranker_kd.formats.runs import read_run, write_run
     from reranker_kd.rerank.base import Reranker
     from reranker_kd.rerank.registry import load_reranker
     from reranker_kd.rerank.searcher import RerankedSearcher
     from reranker_kd.retrieve.dense.query_encoder import QueryEncoder
+    from reranker_kd.retrieve.first_stage import retrieve
     from reranker_kd.types import Candidate, Query, Ranking
 
 _HOME_OF = {
@@ -25,7 +30,12 @@ _HOME_OF = {
     "RerankedSearcher": "reranker_kd.rerank.searcher",
     "Reranker": "reranker_kd.rerank.base",
     "load_reranker": "reranker_kd.rerank.registry",
+    "read_run": "reranker_kd.formats.runs",
+    "write_run": "reranker_kd.formats.runs",
 }
+
+_CALLED = ("compare", "distill", "evaluate", "retrieve")
+"""Packages that are functions too."""
 
 __all__ = [
     "Candidate",
@@ -35,11 +45,19 @@ __all__ = [
     "RerankedSearcher",
     "Reranker",
     "__version__",
+    "compare",
+    "distill",
+    "evaluate",
     "load_reranker",
+    "read_run",
+    "retrieve",
+    "write_run",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _CALLED:
+        return import_module(f"{__name__}.{name}")
     if name in _HOME_OF:
         return getattr(import_module(_HOME_OF[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "provenance": "formats",
     "evaluate": "formats",
     "inference": "models",
-    "retrieve": "formats progress provenance models inference",
+    "retrieve": "formats progress provenance models evaluate inference",
     "lucene": "retrieve",
     "rerank": "formats models inference retrieve",
     "compare": "formats provenance evaluate retrieve",

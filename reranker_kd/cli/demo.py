@@ -6,8 +6,7 @@ import sys
 
 import click
 
-BUNDLED = ("cross", "twin", "tiny")
-"""The bundled students, which the demo shows side by side."""
+from reranker_kd.models.registry import bundled_students
 
 
 @click.command()
@@ -16,7 +15,7 @@ BUNDLED = ("cross", "twin", "tiny")
     "--model",
     "models",
     multiple=True,
-    default=BUNDLED,
+    default=tuple(bundled_students()),
     show_default=True,
     metavar="NAME",
     help="Reranker; may be repeated.",

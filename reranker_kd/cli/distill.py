@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from reranker_kd.cli.options import quiet_option
@@ -31,12 +29,10 @@ def distill(recipe: str, output: str, changes: tuple[str, ...], cache: str | Non
     The same command goes on where it was stopped. The folder becomes a model that rerank and encode take, with a model
     card and a report beside its weights.
     """
+    from reranker_kd.distill import distill as distillation
     from reranker_kd.distill.recipe import read_distill_recipe
-    from reranker_kd.distill.report.card import distill_and_report
 
-    report = distill_and_report(
-        read_distill_recipe(recipe, changes), Path(output), cache=Path(cache) if cache else None, quiet=quiet
-    )
+    report = distillation.distill(read_distill_recipe(recipe, changes), output, cache=cache, quiet=quiet)
     if report is None:
         # One of several processes under torchrun, and not the first.
         return

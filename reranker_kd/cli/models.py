@@ -14,11 +14,9 @@ import click
 # Group -> the registry that it lists, so that nothing heavy is imported before the command runs.
 _REGISTRIES = {
     "methods": "reranker_kd.distill.methods:METHODS",
-    "losses": "reranker_kd.distill.objectives.losses:LOSSES",
-    "layer_losses": "reranker_kd.distill.objectives.layer_losses:LAYER_LOSSES",
-    "embedding_losses": "reranker_kd.distill.objectives.embedding_losses:EMBEDDING_LOSSES",
+    "losses": "reranker_kd.distill.objectives.registry:LOSSES",
     "kinds": "reranker_kd.models.kinds:KINDS",
-    "teachers": "reranker_kd.distill.teachers.settings:TEACHERS",
+    "teachers": "reranker_kd.distill.teachers.registry:TEACHERS",
     "augmentations": "reranker_kd.distill.data.augmentation:AUGMENTATIONS",
     "poolings": "reranker_kd.models.pooling:POOLINGS",
 }
@@ -52,7 +50,6 @@ def models(output_format: str) -> None:
 
 def named() -> dict[str, dict[str, str]]:
     """Return all that can be named, by group: name -> what it is in a line, empty where no more can be said."""
-    from reranker_kd.distill.methods import MASKED_LANGUAGE_MODEL
     from reranker_kd.models.settings import TextSettings
     from reranker_kd.rerank.registry import registered_names
 
@@ -61,7 +58,6 @@ def named() -> dict[str, dict[str, str]]:
         module, _, name = place.partition(":")
         registry: Mapping[str, Any] = getattr(import_module(module), name)
         groups[group] = {key: _line(entry) for key, entry in registry.items()}
-    groups["losses"][MASKED_LANGUAGE_MODEL] = "masked tokens predicted from the others, without a teacher"
     groups["poolings"]["weighted"] = "learnt weights (TwinBERT, section 3.2)"
     groups["crossings"] = dict.fromkeys(get_args(TextSettings.model_fields["crossing"].annotation), "")
     return groups

@@ -19,10 +19,6 @@ from reranker_kd.sections import Partner, checked
 Command = TypeVar("Command", bound=Callable[..., Any])
 Kind = TypeVar("Kind", bound=BaseModel)
 
-DEFAULT_RERANKER = "cross"
-DEFAULT_BI_ENCODER = "twin"
-"""Bundled students, which need no network."""
-
 
 class Choice(click.Choice[str]):
     """A choice that also takes the short names of precisions, ``fp32`` and ``bf16``."""

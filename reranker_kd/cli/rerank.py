@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from reranker_kd.cli.options import (
-    DEFAULT_RERANKER,
     Verb,
     model_or,
     options_of,
@@ -26,6 +25,8 @@ from reranker_kd.sections import NotWith
 
 _SEARCH = [*SearchSettings.model_fields, "batch_size"]
 """What has no effect on candidates out of a file; threads fetch texts, too."""
+
+from reranker_kd.models.registry import DEFAULT_RERANKER
 
 
 @click.command(cls=Verb)

@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from reranker_kd.cli.options import (
-    DEFAULT_BI_ENCODER,
     Verb,
     model_options,
     model_or,
@@ -20,6 +19,7 @@ from reranker_kd.cli.options import (
 )
 from reranker_kd.experiment.recipe import Output
 from reranker_kd.inference.options import ModelOptions
+from reranker_kd.models.registry import DEFAULT_BI_ENCODER
 
 
 @click.command(cls=Verb)

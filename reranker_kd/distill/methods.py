@@ -5,16 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from reranker_kd.distill.objectives import losses
-from reranker_kd.distill.objectives.embedding_losses import EMBEDDING_LOSSES
-from reranker_kd.distill.objectives.layer_losses import LAYER_LOSSES
+from reranker_kd.distill.objectives.registry import LOSSES
 from reranker_kd.errors import InputError
-
-MASKED_LANGUAGE_MODEL = "masked_language_model"
-"""The one objective that needs no teacher: masked tokens are predicted from the others (Devlin et al. 2019)."""
+from reranker_kd.registry import Registry
 
 
 class LossTerm(BaseModel):
@@ -52,72 +47,49 @@ class Stage(BaseModel):
 
     @field_validator("losses", mode="before")
     @classmethod
-    def _weights(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        terms = {}
-        for name, term in value.items():
-            if name not in KNOWN_LOSSES:
-                raise ValueError(f"no loss {name!r}; known: {', '.join(sorted(KNOWN_LOSSES))}")
-            if isinstance(term, int | float) and not isinstance(term, bool):
-                term = {"weight": term}
-            elif isinstance(term, dict):
-                options = {key: given for key, given in term.items() if key not in ("weight", "options")}
-                term = {
-                    **{k: v for k, v in term.items() if k not in options},
-                    "options": options | term.get("options", {}),
-                }
-            for option in term.get("options", {}) if isinstance(term, dict) else ():
-                if option not in (known := loss_options(name)):
-                    raise ValueError(f"{name} has no option {option!r}; known: {', '.join(known) or 'none'}")
-            terms[name] = term
-        return terms
+    def _known_losses_and_options(cls, value: Any) -> Any:
+        return {name: _term(name, term) for name, term in value.items()} if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _fits_what_it_is_over(self) -> Stage:
-        over_texts = {*LAYER_LOSSES, *EMBEDDING_LOSSES, MASKED_LANGUAGE_MODEL}
-        over_groups = {*losses.LOSSES, *LAYER_LOSSES}
-        wrong = [name for name in self.losses if name not in (over_texts if self.over == "texts" else over_groups)]
-        if wrong:
-            other = "groups" if self.over == "texts" else "texts"
-            raise ValueError(f"{wrong[0]} is a loss over {other}: give it a stage of its own, over: {other}")
         for name, term in self.losses.items():
-            _try_options(name, term.options)
+            loss = LOSSES[name]
+            if self.over not in loss.over:
+                (other,) = loss.over
+                raise ValueError(f"{name} is a loss over {other}: give it a stage of its own, over: {other}")
+            if term.options:
+                try:
+                    loss.check(term.options)
+                except InputError as error:
+                    raise ValueError(f"losses.{name}: {error}") from None
         return self
 
     @property
-    def layer_losses(self) -> dict[str, LossTerm]:
-        """The losses over layers."""
-        return {name: term for name, term in self.losses.items() if name in LAYER_LOSSES}
+    def reads(self) -> frozenset[str]:
+        """What its losses read, all together."""
+        return frozenset(reading for name in self.losses for reading in LOSSES[name].reads)
 
     @property
-    def embedding_losses(self) -> dict[str, LossTerm]:
-        """The losses over embeddings of single texts."""
-        return {name: term for name, term in self.losses.items() if name in EMBEDDING_LOSSES}
+    def needs_teacher(self) -> bool:
+        """Whether a teacher's scores, layers or embeddings enter a loss."""
+        return any(LOSSES[name].needs_teacher for name in self.losses)
 
 
-KNOWN_LOSSES = {*losses.LOSSES, *LAYER_LOSSES, *EMBEDDING_LOSSES, MASKED_LANGUAGE_MODEL}
-"""Every loss that a stage may name."""
-
-
-def loss_options(name: str) -> dict[str, Any]:
-    """Return the options of a loss with their defaults."""
-    if name in losses.LOSSES:
-        return losses.options(name)
-    return {"temperature": 0.05} if name == "text_similarity" else {}
-
-
-def _try_options(name: str, options: dict[str, float]) -> None:
-    """Apply a loss to nothing, so that it checks its options before hours of scoring."""
-    two = torch.zeros((2, 2))
+def _term(name: str, term: Any) -> Any:
+    """Return a term as :class:`LossTerm` takes it: a number is its weight, what is no key of its own is an option."""
     try:
-        if name in losses.LOSSES:
-            given = dict.fromkeys(losses.targets(name), two)
-            losses.LOSSES[name](student=two, mask=two == 0, **given, **options)
-        elif name in EMBEDDING_LOSSES:
-            EMBEDDING_LOSSES[name](torch.eye(3), torch.eye(3), **options)
+        known = LOSSES[name].options
     except InputError as error:
-        raise ValueError(f"losses.{name}: {error}") from None
+        raise ValueError(str(error)) from None
+    if isinstance(term, int | float) and not isinstance(term, bool):
+        return {"weight": term}
+    if not isinstance(term, dict) or not isinstance(own := term.get("options", {}), dict):
+        return term
+    options = {key: given for key, given in term.items() if key not in ("weight", "options")} | own
+    for option in options:
+        if option not in known:
+            raise ValueError(f"{name} has no option {option!r}; known: {', '.join(known) or 'none'}")
+    return {**{key: term[key] for key in ("weight",) if key in term}, "options": options}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +97,13 @@ class Method:
     """A distillation method.
 
     :param source: where it was published
-    :param students: the kinds of student that it is made for; none named takes any
+    :param reads: whether its student reads query and document together (``pairs``) or each apart (``texts``)
     :param stages: one after the other
     """
 
     source: str
     stages: tuple[Stage, ...]
-    students: tuple[str, ...] = ()
+    reads: Literal["pairs", "texts"] | None = None
 
 
 def _stage(**losses_and_settings: Any) -> Stage:
@@ -141,50 +113,53 @@ def _stage(**losses_and_settings: Any) -> Stage:
 
 _LAYERS = {"embedding": 1.0, "hidden": 1.0, "attention": 1.0}
 
-METHODS: dict[str, Method] = {
-    "standard-kd": Method(
-        "Hinton et al. 2015; Tang et al. 2019",
-        (_stage(soft_cross_entropy={"weight": 0.5, "temperature": 2.0}, hard_cross_entropy=0.5),),
-    ),
-    "tinybert": Method(
-        "Jiao et al. 2020, section 3.2: the layers first, then the prediction",
-        (_stage(**_LAYERS), _stage(soft_cross_entropy=1.0)),
-        ("cross-encoder", "gated-cross-encoder"),
-    ),
-    "simplified-tinybert": Method(
-        "Chen et al. 2021, section 3: both in one step, hard labels beside the soft ones",
-        (_stage(**_LAYERS, soft_cross_entropy=1.0, hard_cross_entropy=1.0),),
-        ("cross-encoder", "gated-cross-encoder"),
-    ),
-    "bert-bilstm": Method(
-        "Dahlmann and Lancewicki 2021: logits matched on an enlarged transfer set",
-        (_stage(logit_mse=1.0),),
-        ("bert-bilstm",),
-    ),
-    "twinbert": Method(
-        "Lu, Jiao and Zhang 2020, section 3.4: a two-tower student from a cross-encoder's soft labels",
-        (_stage(soft_cross_entropy=1.0),),
-        ("twin",),
-    ),
-    "margin-mse": Method("Hofstätter et al. 2020", (_stage(margin_mse=1.0),)),
-    "rank-kl": Method("listwise: the teacher's softmax over a query's candidates", (_stage(rank_kl=1.0),)),
-    "ranknet": Method("Burges et al. 2005, on the teacher's order", (_stage(ranknet=1.0),)),
-    "list-mse": Method("squared error of centred scores", (_stage(list_mse=1.0),)),
-    "embedding-kd": Method(
-        "Reimers and Gurevych 2020: the teacher's embeddings, text by text; then its scores",
-        (_stage(over="texts", text_embedding=1.0), _stage(rank_kl={"weight": 1.0, "temperature": 1.0})),
-        ("twin",),
-    ),
-    "contrastive-kd": Method(
-        "in-batch negatives beside the teacher's scores (Lin et al. 2021)",
-        (_stage(contrastive_kd={"weight": 1.0, "alpha": 0.5}),),
-        ("twin",),
-    ),
-}
+METHODS: Registry[Method] = Registry(
+    "method",
+    "reranker_kd.methods",
+    {
+        "standard-kd": Method(
+            "Hinton et al. 2015; Tang et al. 2019",
+            (_stage(soft_cross_entropy={"weight": 0.5, "temperature": 2.0}, hard_cross_entropy=0.5),),
+        ),
+        "tinybert": Method(
+            "Jiao et al. 2020, section 3.2: the layers first, then the prediction",
+            (_stage(**_LAYERS), _stage(soft_cross_entropy=1.0)),
+            "pairs",
+        ),
+        "simplified-tinybert": Method(
+            "Chen et al. 2021, section 3: both in one step, hard labels beside the soft ones",
+            (_stage(**_LAYERS, soft_cross_entropy=1.0, hard_cross_entropy=1.0),),
+            "pairs",
+        ),
+        "bert-bilstm": Method(
+            "Dahlmann and Lancewicki 2021: logits matched on an enlarged transfer set",
+            (_stage(logit_mse=1.0),),
+            "pairs",
+        ),
+        "twinbert": Method(
+            "Lu, Jiao and Zhang 2020, section 3.4: a two-tower student from a cross-encoder's soft labels",
+            (_stage(soft_cross_entropy=1.0),),
+            "texts",
+        ),
+        "margin-mse": Method("Hofstätter et al. 2020", (_stage(margin_mse=1.0),)),
+        "rank-kl": Method("listwise: the teacher's softmax over a query's candidates", (_stage(rank_kl=1.0),)),
+        "ranknet": Method("Burges et al. 2005, on the teacher's order", (_stage(ranknet=1.0),)),
+        "embedding-kd": Method(
+            "Reimers and Gurevych 2020: the teacher's embeddings, text by text; then its scores",
+            (_stage(over="texts", text_embedding=1.0), _stage(rank_kl={"weight": 1.0, "temperature": 1.0})),
+            "texts",
+        ),
+        "contrastive-kd": Method(
+            "in-batch negatives beside the teacher's scores (Lin et al. 2021)",
+            (_stage(contrastive_kd={"weight": 1.0, "alpha": 0.5}),),
+            "texts",
+        ),
+    },
+)
 """Methods by the name that a recipe gives."""
 
 GENERAL = _stage(over="texts", **_LAYERS)
 """General distillation (TinyBERT, section 3.2.1): the layers alone, on texts without a task."""
 
-DOMAIN_PRETRAINING = _stage(over="texts", **{MASKED_LANGUAGE_MODEL: 1.0})
+DOMAIN_PRETRAINING = _stage(over="texts", masked_language_model=1.0)
 """Domain pre-training (BertBiLSTM's teacher): masked language modelling on the collection's own texts."""

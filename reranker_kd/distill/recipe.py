@@ -5,27 +5,37 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from reranker_kd.distill.data.augmentation import Augment
 from reranker_kd.distill.data.mining import Draw
 from reranker_kd.distill.methods import DOMAIN_PRETRAINING, GENERAL, METHODS, Stage
-from reranker_kd.distill.teachers.settings import AnyTeacher
-from reranker_kd.errors import RecipeError
-from reranker_kd.formats.recipe_file import beside, read_yaml
-from reranker_kd.models.kinds import AnyShape
-from reranker_kd.sections import first_fault
-
-_FILES = ("queries", "collection", "index", "qrels", "topics", "candidates", "folder")
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from reranker_kd.distill.teachers.base import Place, beside_the_recipe
+from reranker_kd.distill.teachers.registry import AnyTeacher
+from reranker_kd.errors import InputError, RecipeError
+from reranker_kd.formats.recipe_file import read_yaml
+from reranker_kd.models.kinds import KINDS, AnyShape
+from reranker_kd.sections import Section, first_fault
 
 
-class TransferSettings(_Section):
+def _as_several(value: Any) -> Any:
+    return () if value is None else (value,) if isinstance(value, str) else value
+
+
+Places = Annotated[tuple[Place, ...], BeforeValidator(_as_several)]
+"""One file, several, or none."""
+
+
+class TransferSettings(Section):
     """Where the groups come from.
 
     :param folder: a transfer set that was written before, in place of all else
@@ -40,13 +50,13 @@ class TransferSettings(_Section):
     :param augment: steps of augmentation, see :class:`Augment`
     """
 
-    folder: str | None = None
-    queries: str | tuple[str, ...] | None = None
-    collection: str | tuple[str, ...] | None = None
-    index: str | None = None
-    runs: dict[str, str] = Field(default_factory=dict)
+    folder: Place | None = None
+    queries: Places = ()
+    collection: Places = ()
+    index: Place | None = None
+    runs: dict[str, Place] = Field(default_factory=dict)
     draws: tuple[Draw, ...] = (Draw("bm25", 7, depth=100), Draw("random", 1))
-    qrels: str | None = None
+    qrels: Place | None = None
     positives: int = Field(default=0, ge=0)
     relevance_level: int = Field(default=1, ge=1)
     max_queries: int | None = Field(default=None, ge=1)
@@ -54,12 +64,12 @@ class TransferSettings(_Section):
 
     @model_validator(mode="after")
     def _one_origin(self) -> TransferSettings:
-        if self.folder is None and (self.queries is None or self.collection is None):
+        if self.folder is None and not (self.queries and self.collection):
             raise ValueError("give queries and collection, or the folder of a transfer set")
         return self
 
 
-class TrainingSettings(_Section):
+class TrainingSettings(Section):
     """How the weights are learnt, by the transformers Trainer.
 
     :param steps: updates of a stage that does not say so itself
@@ -84,22 +94,22 @@ class TrainingSettings(_Section):
     device: Literal["cpu", "cuda"] | None = None
 
 
-class ValidationSettings(_Section):
+class ValidationSettings(Section):
     """Topics that choose the checkpoint; report on others.
 
     :param every: updates between two validations, each with a checkpoint; None takes ``training.save_every``
     """
 
-    topics: str
-    qrels: str
-    candidates: str
-    collection: str
+    topics: Place
+    qrels: Place
+    candidates: Place
+    collection: Place
     depth: int = Field(default=100, ge=1)
     measure: str = "nDCG@10"
     every: int | None = Field(default=None, ge=1)
 
 
-class DistillRecipe(_Section):
+class DistillRecipe(Section):
     """A distillation from end to end.
 
     :param method: a name out of :data:`METHODS`, which brings its stages
@@ -119,14 +129,26 @@ class DistillRecipe(_Section):
     training: TrainingSettings = TrainingSettings()
     validation: ValidationSettings | None = None
 
+    @field_validator("student", mode="before")
+    @classmethod
+    def _start_beside_the_recipe(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, Mapping) and isinstance(value.get("start"), str):
+            return {**value, "start": beside_the_recipe(value["start"], info)}
+        return value
+
     @model_validator(mode="after")
     def _fits_the_method(self) -> DistillRecipe:
-        if self.method not in METHODS:
-            raise ValueError(f"method: no method {self.method!r}; known: {', '.join(METHODS)}")
-        wanted = METHODS[self.method].students
-        if wanted and self.student.kind not in wanted:
-            raise ValueError(f"student.kind: {self.method} makes a {' or a '.join(wanted)}, not a {self.student.kind}")
-        if self.teacher is None and any(needs_teacher(stage) for stage in self.all_stages()):
+        try:
+            wanted = METHODS[self.method].reads
+        except InputError as error:
+            raise ValueError(f"method: {error}") from None
+        reads = KINDS[self.student.kind].reads
+        if wanted not in (None, reads):
+            raise ValueError(
+                f"student.kind: {self.method} makes a student that reads {wanted}, and a {self.student.kind} reads "
+                f"{reads}: reranker-kd models lists the kinds"
+            )
+        if self.teacher is None and any(stage.needs_teacher for stage in self.all_stages()):
             raise ValueError(f"teacher: {self.method} needs one, such as model: NAME")
         return self
 
@@ -140,11 +162,6 @@ class DistillRecipe(_Section):
         return (*before, *(self.stages or METHODS[self.method].stages))
 
 
-def needs_teacher(stage: Stage) -> bool:
-    """Whether a stage has a loss that a teacher's scores or layers enter."""
-    return any(name not in ("hard_cross_entropy", "masked_language_model") for name in stage.losses)
-
-
 def read_distill_recipe(path: str | Path, changes: Sequence[str] = ()) -> DistillRecipe:
     """Return a checked recipe; variables, changes and paths as in :func:`reranker_kd.experiment.recipe.read_recipe`.
 
@@ -152,19 +169,6 @@ def read_distill_recipe(path: str | Path, changes: Sequence[str] = ()) -> Distil
     """
     path = Path(path)
     content = read_yaml(path, changes)
-    for section in ("transfer_set", "validation"):
-        if isinstance(content.get(section), dict):
-            beside(path.parent, content[section], _FILES)
-            for key in ("queries", "collection"):
-                if isinstance(several := content[section].get(key), list):
-                    places = {str(number): place for number, place in enumerate(several)}
-                    beside(path.parent, places, tuple(places))
-                    content[section][key] = list(places.values())
-    runs = content.get("transfer_set", {}).get("runs") if isinstance(content.get("transfer_set"), dict) else None
-    if isinstance(runs, dict):
-        beside(path.parent, runs, tuple(runs))
-    if isinstance(content.get("student"), Mapping):
-        beside(path.parent, content["student"], ("start",))
     try:
         return DistillRecipe.model_validate(content, context={"folder": path.parent})
     except ValidationError as error:

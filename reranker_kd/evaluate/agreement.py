@@ -1,4 +1,4 @@
-"""How alike two rankings of a query are: Kendall's tau, rank-biased overlap, overlap at the top; z-scores.
+"""How alike two rankings of a query are: Kendall's tau, rank-biased overlap, overlap at the top.
 
 A ranking is of distinct documents, best first, as :func:`reranker_kd.types.rank_order` has them; so ties of scores are
 already broken as trec_eval breaks them.
@@ -115,11 +115,3 @@ def mean_defined(figures: Array) -> float:
     """Return the mean of the figures that are not NaN; NaN where none is."""
     defined = figures[~np.isnan(figures)]
     return float(defined.mean()) if len(defined) else float("nan")
-
-
-def z_scores(scores: Array) -> Array:
-    """Express scores (n,) in standard deviations above their mean; where all are equal, as 0."""
-    # Asked of the ends: the deviation of equal numbers may be a trifle above 0.
-    if not len(scores) or scores.min() == scores.max():
-        return np.zeros_like(scores)
-    return (scores - scores.mean()) / scores.std()

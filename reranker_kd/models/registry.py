@@ -16,6 +16,10 @@ BUNDLED = Path(__file__).parent.parent / "resources" / "students"
 """A folder for each student that comes with this package."""
 
 
+DEFAULT_RERANKER, DEFAULT_BI_ENCODER = "cross", "twin"
+"""Bundled students that are taken where nobody names a model: they need no network."""
+
+
 def bundled_students() -> dict[str, Path]:
     """Return the folders of the students that come with this package, by name."""
     return {path.parent.name: path.parent for path in sorted(BUNDLED.glob("*/config.json"))}

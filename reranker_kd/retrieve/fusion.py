@@ -8,6 +8,7 @@ from itertools import islice
 import numpy as np
 
 from reranker_kd.errors import InputError
+from reranker_kd.evaluate import normalisation
 from reranker_kd.types import Run, in_rank_order
 
 Scores = dict[str, float]
@@ -26,19 +27,16 @@ def unchanged(documents: Scores, rrf_k: int) -> Scores:  # noqa: ARG001
 
 def min_max(documents: Scores, rrf_k: int) -> Scores:  # noqa: ARG001
     """Map a query's scores to 0 to 1; where all are equal, to 1, as Pyserini does."""
-    low, high = min(documents.values()), max(documents.values())
-    if high == low:
-        return dict.fromkeys(documents, 1.0)
-    return {docid: (score - low) / (high - low) for docid, score in documents.items()}
+    return dict(zip(documents, normalisation.min_max(_array(documents), where_equal=1.0).tolist(), strict=True))
 
 
 def z_scores(documents: Scores, rrf_k: int) -> Scores:  # noqa: ARG001
     """Express a query's scores in standard deviations above their mean; where all are equal, as 0."""
-    scores = np.fromiter(documents.values(), dtype=np.float64)
-    mean, deviation = float(scores.mean()), float(scores.std())
-    if deviation == 0:
-        return dict.fromkeys(documents, 0.0)
-    return {docid: (score - mean) / deviation for docid, score in documents.items()}
+    return dict(zip(documents, normalisation.z_scores(_array(documents)).tolist(), strict=True))
+
+
+def _array(documents: Scores) -> normalisation.Scores:
+    return np.fromiter(documents.values(), dtype=np.float64, count=len(documents))
 
 
 METHODS: dict[str, Callable[[Scores, int], Scores]] = {

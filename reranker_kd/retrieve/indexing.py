@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -15,6 +15,7 @@ from reranker_kd.errors import InputError, OutputError
 from reranker_kd.formats.collections import read_numbered_documents
 from reranker_kd.formats.parsing import raise_fault
 from reranker_kd.retrieve.lucene import index_with_anserini, is_index, write_index
+from reranker_kd.types import Document
 
 _DOCUMENTS_A_CALL = 1000
 
@@ -54,33 +55,52 @@ def build_index(
     :raises FormatError: a fault in the collection, named by file and line
     :raises OutputError: the folder is there already, or cannot be written
     """
-    indexed = 0
     empty: list[str] = []
 
-    def as_json() -> Iterator[str]:
-        nonlocal indexed
+    def with_text() -> Iterator[Document]:
         for file, line, document in read_numbered_documents(collection, raise_fault):
             if document.text.strip():
-                indexed += 1
-                yield json.dumps({"id": document.docid, "contents": document.text}, ensure_ascii=False)
+                yield document
             else:
                 empty.append(f"{file}:{line}: document {document.docid!r}")
 
+    indexed = index_documents(
+        with_text(), index, threads=threads, overwrite=overwrite, on_progress=on_progress, where=str(collection)
+    )
+    return IndexingCounts(indexed, len(empty), empty[0] if empty else None)
+
+
+def index_documents(
+    documents: Iterable[Document],
+    index: str | Path,
+    *,
+    threads: int = 1,
+    overwrite: bool = False,
+    on_progress: Callable[[int], None] = lambda _: None,
+    where: str = "the collection",
+) -> int:
+    """Index documents that have a text, as a stream; return their number. The rest is as in :func:`build_index`.
+
+    :param where: what to name where there are none
+    """
+    indexed = 0
     with _new_index_folder(Path(index), overwrite=overwrite) as folder:
-        lines = as_json()
+        lines = (json.dumps({"id": each.docid, "contents": each.text}, ensure_ascii=False) for each in documents)
 
         def batches(batch: list[str]) -> Iterator[list[str]]:
+            nonlocal indexed
             while batch:
                 yield batch
+                indexed += len(batch)
                 on_progress(len(batch))
                 batch = list(islice(lines, _DOCUMENTS_A_CALL))
 
         # The first batch is read before Java starts: a fault at the top of the file shows at once.
         first = list(islice(lines, _DOCUMENTS_A_CALL))
         if not first:
-            raise InputError(f"{collection}: none of its {len(empty)} documents holds text; there is nothing to index")
+            raise InputError(f"{where}: no document holds text; there is nothing to index")
         write_index(folder, batches(first), threads=threads)
-    return IndexingCounts(indexed, len(empty), empty[0] if empty else None)
+    return indexed
 
 
 def build_index_with_class(

@@ -13,9 +13,7 @@ from make_tiny_models import bert_tokenizer, roberta_tokenizer
 
 from reranker_kd.distill.data.batches import (
     Chunks,
-    GroupCollator,
     GroupDataset,
-    TextCollator,
     TextDataset,
     chunks_of,
     to_device,
@@ -47,10 +45,9 @@ TOKENIZERS = {
 
 
 def collator(tokenizer, scores=SCORES, transfer_set=SET, **settings):
-    framed = PairTokenizer(tokenizer)
-    dataset = GroupDataset(transfer_set, scores, framed)
-    settings = {"twin": False, "max_length": 32, "max_query_length": 16, **settings}
-    return dataset, GroupCollator(dataset, framed, **settings)
+    settings = {"apart": False, "max_length": 32, "max_query_length": 16, **settings}
+    dataset = GroupDataset(transfer_set, scores, PairTokenizer(tokenizer), **settings)
+    return dataset, dataset.batch
 
 
 def rows_of(chunks):
@@ -88,7 +85,7 @@ def test_pairs_are_the_tokenizers_own(name, max_length, chunk_tokens):
 @pytest.mark.parametrize("name", TOKENIZERS)
 def test_a_twins_texts_are_the_tokenizers_own(name):
     tokenizer = TOKENIZERS[name]
-    _, collate = collator(tokenizer, twin=True, max_length=20, max_query_length=10)
+    _, collate = collator(tokenizer, apart=True, max_length=20, max_query_length=10)
     batch = collate([1, 2])["batch"]
     assert batch.pairs is None
     assert rows_of(batch.queries) == [
@@ -161,9 +158,9 @@ def test_chunks_hold_every_sequence_once_and_no_more_tokens_than_allowed(lengths
 
 
 def texts(embeddings=None, **settings):
-    framed = PairTokenizer(TOKENIZERS["bert"])
-    dataset = TextDataset(GroupDataset(SET, SCORES, framed), embeddings)
-    return dataset, TextCollator(dataset, framed, **{"max_length": 20, "max_query_length": 10, **settings})
+    groups, _ = collator(TOKENIZERS["bert"], max_length=20, max_query_length=10, **settings)
+    dataset = TextDataset(groups, embeddings)
+    return dataset, dataset.batch
 
 
 def singles(names, source, max_length):
@@ -200,9 +197,9 @@ def tensors(value):
     return [tensor for name in value.__slots__ for tensor in tensors(getattr(value, name))] if value is not None else []
 
 
-@pytest.mark.parametrize("twin", [False, True])
-def test_a_whole_batch_moves(twin):
-    _, collate = collator(TOKENIZERS["bert"], twin=twin)
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_whole_batch_moves(apart):
+    _, collate = collator(TOKENIZERS["bert"], apart=apart)
     _, collate_texts = texts(np.zeros((8, 2), dtype=np.float32))
     batch = collate([0, 1]) | collate_texts([0, 4])
     moved = to_device(batch, torch.device("meta"))

@@ -10,10 +10,10 @@ import pytest
 from make_tiny_recipes import VALIDATION, make_tiny_workplace, one_thread, tiny_recipe, write_recipe
 
 from reranker_kd import load_reranker
-from reranker_kd.distill.distill import distill
+from reranker_kd.distill.distill import distill, make_student
 from reranker_kd.distill.methods import METHODS
 from reranker_kd.distill.recipe import read_distill_recipe
-from reranker_kd.distill.report.card import distill_and_report, draw_losses
+from reranker_kd.distill.report.report import draw_losses
 from reranker_kd.errors import InputError
 from reranker_kd.evaluate.evaluation import evaluate_run
 from reranker_kd.evaluate.measures import parse_measures
@@ -38,7 +38,7 @@ def student(workplace):
     """A student with everything beside it: its folder and its report."""
     folder = workplace / "my-student"
     recipe = _recipe(workplace, validation={**VALIDATION, "every": 2})
-    return folder, distill_and_report(recipe, folder, quiet=True)
+    return folder, distill(recipe, folder, quiet=True)
 
 
 def _json(path):
@@ -61,8 +61,12 @@ def test_the_figures_are_those_of_the_runs(workplace, student):
             for qid, docs in ((qid, list(found)) for qid, found in run.items())
         }
 
-    student_run = reranked(folder, precision="auto")
-    runs = {"first stage": run, "teacher": reranked(workplace / "teacher"), "student": student_run}
+    student_run = reranked(folder, backend="torch")
+    runs = {
+        "first stage": run,
+        "teacher": reranked(workplace / "teacher", backend="torch", precision="float32"),
+        "student": student_run,
+    }
     expected = {name: float(evaluate_run(run, qrels, [measure]).means["AP"]) for name, run in runs.items()}
     assert report.figures == pytest.approx(expected)
     # The three tell each other apart.
@@ -130,8 +134,8 @@ def test_the_card_names_teacher_figures_and_size(workplace, student):
 
 
 def test_a_card_without_validation_has_no_figures(workplace, tmp_path):
-    report = distill_and_report(
-        _recipe(workplace, "list-mse", teacher={"run": "run.txt", "scale": 0.5}), tmp_path / "student", quiet=True
+    report = distill(
+        _recipe(workplace, "margin-mse", teacher={"run": "run.txt", "scale": 0.5}), tmp_path / "student", quiet=True
     )
     assert report.figures == {} and report.fidelity is None and report.pairs_per_second is None
     card = (tmp_path / "student/README.md").read_text()
@@ -143,8 +147,8 @@ def test_a_card_without_validation_has_no_figures(workplace, tmp_path):
 def test_a_teacher_without_an_opinion_of_all_has_no_figure(workplace, tmp_path):
     run = (workplace / "run.txt").read_text().splitlines(keepends=True)
     (workplace / "half.txt").write_text("".join(run[::2]))
-    recipe = _recipe(workplace, "list-mse", teacher={"run": "half.txt"}, validation=VALIDATION)
-    report = distill_and_report(recipe, tmp_path / "student", quiet=True)
+    recipe = _recipe(workplace, "margin-mse", teacher={"run": "half.txt"}, validation=VALIDATION)
+    report = distill(recipe, tmp_path / "student", quiet=True)
     assert set(report.figures) == {"first stage", "student"}
     assert report.fidelity is not None and len(report.fidelity.per_query) == 6
 
@@ -155,15 +159,15 @@ def test_a_teacher_that_knows_none_of_the_validation_topics_has_no_fidelity(work
     for name, kept in (("known.txt", True), ("unknown.txt", False)):
         (workplace / name).write_text("".join(line for line in lines if (line.split()[0] in known) is kept))
     elsewhere = {**VALIDATION, "candidates": "unknown.txt"}
-    recipe = _recipe(workplace, "list-mse", teacher={"run": "known.txt"}, validation=elsewhere)
-    report = distill_and_report(recipe, tmp_path / "student", quiet=True)
+    recipe = _recipe(workplace, "margin-mse", teacher={"run": "known.txt"}, validation=elsewhere)
+    report = distill(recipe, tmp_path / "student", quiet=True)
     assert report.fidelity is None and set(report.figures) == {"first stage", "student"}
 
 
 def test_the_report_does_not_change_what_the_model_is(workplace, tmp_path, student):
     folder, _ = student
     recipe = _recipe(workplace, validation={**VALIDATION, "every": 2})
-    distill(recipe, tmp_path / "bare", quiet=True)
+    make_student(recipe, tmp_path / "bare", quiet=True)
     assert not (tmp_path / "bare/report").exists()
     assert content_hash(tmp_path / "bare") == content_hash(folder)
     # Nor does the work that is left beneath it.
@@ -184,5 +188,5 @@ def test_a_broken_validation_is_known_before_training(workplace, tmp_path):
     (workplace / "foreign.txt").write_text("q99 Q0 d1 1 1.0 x\n")
     recipe = _recipe(workplace, validation={**VALIDATION, "candidates": "foreign.txt"})
     with pytest.raises(InputError, match="q99"):
-        distill(recipe, tmp_path / "student", quiet=True)
+        make_student(recipe, tmp_path / "student", quiet=True)
     assert not (tmp_path / "student/.work/recipe.json").exists()

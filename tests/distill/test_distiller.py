@@ -10,16 +10,16 @@ import torch
 from make_tiny_models import bert_tokenizer, make_transformer
 from transformers import BertConfig, BertModel, ElectraConfig, ElectraModel
 
-from reranker_kd.distill.data.batches import GroupCollator, GroupDataset, TextCollator, TextDataset
+from reranker_kd.distill.data.batches import GroupDataset, TextDataset
 from reranker_kd.distill.data.transfer_set import Group, TransferSet
 from reranker_kd.distill.methods import Stage
-from reranker_kd.distill.objectives.losses import LOSSES, targets
-from reranker_kd.distill.objectives.masked_language_model import MaskedLanguageModel
 from reranker_kd.distill.objectives.recording import LayerTeacher
-from reranker_kd.distill.students import StudentSettings, build_student
+from reranker_kd.distill.objectives.registry import LOSSES, Loss
+from reranker_kd.distill.students import build_student
 from reranker_kd.distill.training.distiller import Distiller
 from reranker_kd.errors import InputError, RecipeError
 from reranker_kd.inference.pair_tokenizer import PairTokenizer
+from reranker_kd.models.kinds import KINDS
 
 TOKENIZER = bert_tokenizer()
 FRAMED = PairTokenizer(TOKENIZER)
@@ -47,7 +47,8 @@ def start(tmp_path_factory):
 
 
 def student_of(start, kind="cross-encoder", **settings):
-    student = build_student(StudentSettings(kind=kind, start=str(start), **LENGTHS, **settings), 0)
+    lengths = LENGTHS if KINDS[kind].reads == "texts" else {"max_length": LENGTHS["max_length"]}
+    student = build_student(KINDS[kind].shape(kind=kind, start=str(start), **lengths, **settings), 0)
     torch.manual_seed(7)
     with torch.no_grad():
         # A new head's scores are too much alike to tell a right loss from a wrong one.
@@ -63,15 +64,17 @@ def stage(over="groups", layer_mapping="uniform", **losses):
 
 
 def batch_of(student, teacher=TEACHER, numbers=(0, 1, 2), chunk_tokens=60):
-    dataset = GroupDataset(SET, teacher, FRAMED)
-    twin = student.settings.kind == "twin"
-    collate = GroupCollator(dataset, FRAMED, twin=twin, **LENGTHS, chunk_tokens=chunk_tokens)
-    return collate(list(numbers))["batch"]
+    apart = student.kind.reads == "texts"
+    return groups_of(teacher, apart=apart, chunk_tokens=chunk_tokens).batch(list(numbers))["batch"]
+
+
+def groups_of(teacher, **settings):
+    return GroupDataset(SET, teacher, FRAMED, **LENGTHS, **settings)
 
 
 def texts_of(numbers=(0, 2, 4), embeddings=None, chunk_tokens=30):
-    dataset = TextDataset(GroupDataset(SET, TEACHER, FRAMED), embeddings)
-    return TextCollator(dataset, FRAMED, **LENGTHS, chunk_tokens=chunk_tokens)(list(numbers))["texts"]
+    groups = groups_of(TEACHER, apart=True, chunk_tokens=chunk_tokens)
+    return TextDataset(groups, embeddings).batch(list(numbers))["texts"]
 
 
 def single(*texts, max_length=24):
@@ -102,7 +105,7 @@ def hand_made_scores(student):
                 score = crossing.logits(crossing(crossing.prepare(query), crossing.prepare(document)))[0]
             else:
                 outputs = network(**single(QUERIES[group.qid], DOCUMENTS[docid]))
-                score = getattr(outputs, "logits", outputs)[0, 0]
+                score = outputs[0, 0]
             scores.append(score)
         rows.append(scores)
     return in_grid(rows)
@@ -124,13 +127,15 @@ OPTIONS = {
 
 
 # contrastive_kd meets the whole batch: tests of its own.
-KINDS = ("cross-encoder", "bert-bilstm", "twin")
-LOSSES_OF_KINDS = {(name, kind) for name in LOSSES if name != "contrastive_kd" for kind in KINDS}
+OF_SCORES = [name for name, loss in LOSSES.items() if "scores" in loss.reads and "similarities" not in loss.reads]
+LOSSES_OF_KINDS = {(name, kind) for name in OF_SCORES for kind in ("cross-encoder", "bert-bilstm", "twin")}
 
 
 @pytest.mark.parametrize("kind", ["cross-encoder", "bert-bilstm"])
 def test_only_a_twin_meets_the_whole_batch(start, kind):
-    with pytest.raises(RecipeError, match=r"student\.kind: contrastive_kd .* as only a twin can"):
+    with pytest.raises(
+        RecipeError, match=r"student\.kind: contrastive_kd .* as only a student that reads texts apart can"
+    ):
         Distiller(student_of(start, kind), stage(contrastive_kd=1.0))
 
 
@@ -142,8 +147,8 @@ def test_a_loss_of_scores_is_its_functions(start, name, kind):
     losses = distiller(batch=batch_of(student))
     scores, mask = hand_made_scores(student)
     held_against = {"teacher": teacher_grid(), "labels": label_grid()}
-    given = {target: held_against[target] for target in targets(name)}
-    expected = LOSSES[name](student=scores, mask=mask, **given, **options)
+    given = {target: held_against[target] for target in LOSSES[name].reads[1:]}
+    expected = LOSSES[name].function(student=scores, mask=mask, **given, **options)
     assert expected > 0.01
     torch.testing.assert_close(losses[name], expected.detach(), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(losses["loss"], 0.5 * expected, atol=1e-4, rtol=1e-4)
@@ -171,8 +176,8 @@ def test_where_the_teacher_is_silent_labels_alone_teach(start):
     scores, mask = hand_made_scores(student)
     known = mask.clone()
     known[2, 3] = False
-    mse = LOSSES["logit_mse"](student=scores, teacher=teacher_grid(), mask=known)
-    hard = LOSSES["hard_cross_entropy"](student=scores, labels=label_grid(), mask=mask)
+    mse = LOSSES["logit_mse"].function(student=scores, teacher=teacher_grid(), mask=known)
+    hard = LOSSES["hard_cross_entropy"].function(student=scores, labels=label_grid(), mask=mask)
     torch.testing.assert_close(losses["logit_mse"], mse.detach(), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(losses["hard_cross_entropy"], hard.detach(), atol=1e-4, rtol=1e-4)
 
@@ -185,7 +190,7 @@ def test_contrastive_kd_meets_the_documents_of_the_whole_batch(start, crossing, 
     options = {"alpha": 0.3, "temperature": 2.0, "scale": 0.5}
     losses = Distiller(student, stage(contrastive_kd={"weight": 1.0, **options}))(batch=batch_of(student))
     scores, mask = hand_made_scores(student)
-    soft = LOSSES["rank_kl"](student=scores, teacher=teacher_grid(), mask=mask, temperature=2.0)
+    soft = LOSSES["rank_kl"].function(student=scores, teacher=teacher_grid(), mask=mask, temperature=2.0)
 
     # Positive are the teacher's best and what people judged so: d3 of q1, d5 of q2, d1 of q3.
     positives = {"q1": {"d3"}, "q2": {"d5"}, "q3": {"d1"}}
@@ -221,7 +226,7 @@ def test_embeddings_are_held_against_the_teachers(start, width):
     documents = [student.network.document_tower(**single(DOCUMENTS[docid])) for docid in ("d5", "d1")]
     ours = torch.nn.functional.normalize(torch.cat([*queries, *documents]), dim=1)
     theirs = torch.from_numpy(embeddings[[0, 2, 7, 3]])
-    brought = torch.nn.functional.normalize(distiller.projections[0](ours), dim=1) if width != 32 else ours
+    brought = torch.nn.functional.normalize(distiller.projections["embeddings"](ours), dim=1) if width != 32 else ours
     distances = [(one - other).square().sum() for one, other in zip(brought, theirs, strict=True)]
     torch.testing.assert_close(losses["text_embedding"], torch.stack(distances).mean().detach(), atol=1e-4, rtol=1e-4)
     divergences = []
@@ -273,9 +278,10 @@ def naive_layer_loss(name, ours, theirs, mapping, heads, projections):
         return (projection(one) - other).square().mean(1).sum()
 
     if name == "embedding":
-        return distance(hidden[0], their_hidden[0], projections[0]), tokens
+        return distance(hidden[0], their_hidden[0], projections.get("embedding_layer", torch.nn.Identity())), tokens
     if name == "hidden":
-        return sum(distance(hidden[m], their_hidden[g], projections[1]) for m, g in mapping), tokens
+        projection = projections.get("hidden", torch.nn.Identity())
+        return sum(distance(hidden[m], their_hidden[g], projection) for m, g in mapping), tokens
     if name == "attention":
         total = 0.0
         for m, g in mapping:
@@ -325,7 +331,7 @@ def test_a_loss_of_layers_is_that_of_single_sequences(start, name, settings, tea
         losses = distiller(texts=texts_of(chunk_tokens=chunk_tokens))
     else:
         losses = distiller(batch=batch_of(student, chunk_tokens=chunk_tokens))
-    projections = list(distiller.projections) or [torch.nn.Identity()] * 2
+    projections = dict(distiller.projections)
     results = [
         naive_layer_loss(name, insides(student.encoder, inputs), insides(encoder, inputs), mapping, 2, projections)
         for inputs in SEQUENCES[over]
@@ -340,8 +346,11 @@ def test_projections_are_where_widths_differ(start):
     layers = stage("texts", embedding=1.0, hidden=1.0)
     assert len(Distiller(student_of(start), layers, layer_teacher()).projections) == 0
     distiller = Distiller(student_of(start, hidden_size=16), layers, layer_teacher())
-    assert [tuple(projection.weight.shape) for projection in distiller.projections] == [(32, 16), (32, 16)]
-    assert all(projection.bias is None for projection in distiller.projections)
+    assert {name: tuple(linear.weight.shape) for name, linear in distiller.projections.items()} == {
+        "embedding_layer": (32, 16),
+        "hidden": (32, 16),
+    }
+    assert all(projection.bias is None for projection in distiller.projections.values())
 
 
 def test_the_teacher_stands_still(start):
@@ -357,12 +366,12 @@ def test_the_teacher_stands_still(start):
     taught = {id(parameter) for parameter in distiller.parameters()}
     assert not taught & {id(parameter) for parameter in encoder.parameters()}
     assert all(parameter.grad is None and not parameter.requires_grad for parameter in encoder.parameters())
-    assert all(projection.weight.grad.any() for projection in distiller.projections)
+    assert all(projection.weight.grad.any() for projection in distiller.projections.values())
     assert student.encoder.encoder.layer[0].attention.self.query.weight.grad.any()
     assert distiller.state_dict().keys() == {
         *(f"network.{name}" for name in student.network.state_dict()),
-        "projections.0.weight",
-        "projections.1.weight",
+        "projections.embedding_layer.weight",
+        "projections.hidden.weight",
     }
 
 
@@ -392,12 +401,13 @@ def test_a_gated_student_learns_from_the_layers_of_a_gated_teacher(start):
 
 def test_masked_tokens_are_learnt_in_the_student(start):
     student = student_of(start)
-    objective = MaskedLanguageModel(student.encoder, TOKENIZER.mask_token_id, tuple(TOKENIZER.all_special_ids))
-    distiller = Distiller(student, stage("texts", masked_language_model=2.0), masked_language_model=objective)
+    distiller = Distiller(student, stage("texts", masked_language_model=2.0))
     torch.manual_seed(5)
     losses = distiller(texts=texts_of())
     torch.manual_seed(5)
-    torch.testing.assert_close(losses["masked_language_model"], objective(texts_of().documents).detach())
+    logits, labels = distiller.masked_language_model(texts_of().documents)
+    expected = torch.nn.functional.cross_entropy(logits, labels).detach()
+    torch.testing.assert_close(losses["masked_language_model"], expected)
     torch.testing.assert_close(losses["loss"].detach(), 2 * losses["masked_language_model"])
     losses["loss"].backward()
     assert student.encoder.embeddings.word_embeddings.weight.grad.any()
@@ -437,9 +447,9 @@ def test_a_checkpoint_holds_each_tower_once_and_loads_back(start, towers, poolin
             {},
             {"hidden": 1.0},
             None,
-            r"losses hidden need .*: take student\.kind .* and teacher\.model",
+            r"losses hidden need .*student\.kind.* and a model as teacher \(teacher\.model\)",
         ),
-        ({"kind": "twin"}, {"hidden": 1.0}, {}, r"losses hidden need .*student\.kind cross-encoder"),
+        ({"kind": "twin"}, {"hidden": 1.0}, {}, r"losses hidden need a transformer that reads pairs .*student\.kind"),
         ({"kind": "bert-bilstm"}, {"attention": 1.0}, {}, r"losses attention need .*student\.kind"),
         ({}, {"hidden": 1.0}, {"vocabulary": 99}, r"student\.start: its vocabulary has \d+ tokens, the teacher's 99"),
         ({}, {"attention": 1.0}, {"heads": 4}, r"student\.heads: 2 heads cannot learn attention from the teacher's 4"),
@@ -456,7 +466,9 @@ def test_layers_that_cannot_be_compared_are_refused(start, student, losses, teac
 
 @pytest.mark.parametrize(("kind", "width"), [("cross-encoder", 32), ("twin", None)])
 def test_embeddings_that_cannot_be_compared_are_refused(start, kind, width):
-    with pytest.raises(RecipeError, match=r"losses text_embedding need a twin .*: take student\.kind twin and teacher"):
+    with pytest.raises(
+        RecipeError, match=r"losses text_embedding need a student that reads texts apart .* and a bi-encoder as teacher"
+    ):
         Distiller(student_of(start, kind), stage("texts", text_embedding=1.0), teacher_width=width)
 
 
@@ -471,3 +483,48 @@ def test_heads_may_differ_where_relations_are_learnt(start):
     ]
     expected = sum(total for total, _ in results) / sum(count for _, count in results)
     torch.testing.assert_close(losses["loss"], expected, atol=1e-3, rtol=1e-3)
+
+
+# Losses of others.
+
+
+class RaisedError(Exception):
+    pass
+
+
+def _raises(**_given):
+    raise RaisedError
+
+
+@pytest.mark.parametrize(
+    ("reads", "kind", "over"),
+    [
+        (("hidden",), "cross-encoder", "texts"),
+        (("embedding_layer",), "cross-encoder", "groups"),
+        (("relations",), "cross-encoder", "groups"),
+        (("embeddings",), "twin", "texts"),
+        (("masked_tokens",), "cross-encoder", "texts"),
+        (("scores", "labels"), "bert-bilstm", "groups"),
+    ],
+)
+def test_a_registered_loss_that_raises_raises(start, monkeypatch, reads, kind, over):
+    monkeypatch.setitem(LOSSES._own, "of_mine", Loss(_raises, reads))
+    student = student_of(start, kind)
+    distiller = Distiller(student, stage(over, of_mine=1.0), layer_teacher() if kind == "cross-encoder" else None, 32)
+    given = {"texts": texts_of(embeddings=np.ones((8, 32), dtype=np.float32) if kind == "twin" else None)}
+    with pytest.raises(RaisedError):
+        distiller(**({"batch": batch_of(student)} if over == "groups" else given))
+
+
+def test_a_registered_loss_of_layers_reads_them_with_its_options(start, monkeypatch):
+    seen = []
+
+    def largest(student, teacher, token_mask, projection=None, *, power=1.0):
+        seen.append((student.shape[2], projection(student).shape[2] if projection else None, teacher.shape[2], power))
+        return student[token_mask].abs().max() ** power
+
+    monkeypatch.setitem(LOSSES._own, "largest", Loss(largest, ("hidden",), projection=True))
+    student = student_of(start, hidden_size=16)
+    Distiller(student, stage("texts", largest={"power": 2.0}), layer_teacher())(texts=texts_of(chunk_tokens=4096))
+    # The check of its options, then two layers.
+    assert seen == [(2, None, 2, 2.0), (16, 32, 32, 2.0), (16, 32, 32, 2.0)]

@@ -15,6 +15,7 @@ from torch.nn.functional import normalize
 from reranker_kd.distill.data.transfer_set import Group, TransferSet
 from reranker_kd.distill.objectives.embedding_losses import text_embedding, text_similarity
 from reranker_kd.distill.teachers.embeddings import embed_texts, encoder_of
+from reranker_kd.distill.teachers.model import ModelSettings
 from reranker_kd.errors import InputError
 from reranker_kd.inference.options import REFERENCE
 from reranker_kd.inference.text_encoder import load_encoder
@@ -81,24 +82,16 @@ def test_a_temperature_must_be_above_0():
         text_similarity(_unit(3, 2, 0), _unit(3, 2, 1), temperature=0)
 
 
-class _Settings:
-    max_length = None
-    device = None
-    precision = "float32"
-
-    def __init__(self, model):
-        self.model = str(model)
-
-
 def test_embeddings_of_a_teacher_are_kept(tmp_path):
     folder = make_tiny_twin(tmp_path / "teacher", towers="separate")
     texts = TransferSet({"q": "heat flow"}, {"a": "a flat plate", "b": "the dog"}, (Group("q", ("a", "b")),))
     encoder = load_encoder(folder, **REFERENCE)
-    first = embed_texts(encoder_of(_Settings(folder)), texts, tmp_path / "cache", quiet=True)
+    settings = ModelSettings(model=str(folder), **REFERENCE)
+    first = embed_texts(encoder_of(settings), texts, tmp_path / "cache", quiet=True)
     np.testing.assert_allclose(first[0], encoder.encode_queries(["heat flow"])[0], atol=1e-6)
     np.testing.assert_allclose(first[1:], encoder.encode_documents(["a flat plate", "the dog"]), atol=1e-6)
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npy")}
     assert len(kept) == 2
-    again = embed_texts(encoder_of(_Settings(folder)), texts, tmp_path / "cache", quiet=True)
+    again = embed_texts(encoder_of(settings), texts, tmp_path / "cache", quiet=True)
     np.testing.assert_array_equal(first, again)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept

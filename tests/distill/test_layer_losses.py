@@ -10,14 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reranker_kd.distill.objectives.layer_losses import (
-    LAYER_LOSSES,
     attention_loss,
     hidden_loss,
     layer_mapping,
     relation_kl,
 )
 from reranker_kd.distill.objectives.layer_losses import relations as relations_of
+from reranker_kd.distill.objectives.recording import LAYERS
+from reranker_kd.distill.objectives.registry import LOSSES
 from reranker_kd.errors import InputError
+
+LAYER_LOSSES = {name: loss.function for name, loss in LOSSES.items() if loss.reads[0] in LAYERS}
 
 OF_HIDDEN_STATES = ("embedding", "hidden")
 OF_RELATIONS = ("attention", "relation_kl")

@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reranker_kd.distill.objectives.losses import LOSSES, in_batch, options, targets
+from reranker_kd.distill.objectives.losses import contrastive_kd, in_batch, soft_cross_entropy
+from reranker_kd.distill.objectives.registry import LOSSES, Loss
 from reranker_kd.errors import InputError
 
 
@@ -57,15 +58,6 @@ def _margin_mse(groups):
     return _mean(((a[0] - b[0]) - (a[1] - b[1])) ** 2 for group in groups for a, b in combinations(group, 2))
 
 
-def _list_mse(groups):
-    losses = []
-    for group in groups:
-        centre = _mean(s for s, _, _ in group), _mean(t for _, t, _ in group)
-        if len(group) > 1:
-            losses += [((s - centre[0]) - (t - centre[1])) ** 2 for s, t, _ in group]
-    return _mean(losses)
-
-
 def _rank_kl(groups, temperature=1.0):
     groups = [group for group in groups if len(group) > 1]
     return temperature**2 * _mean(
@@ -78,29 +70,16 @@ def _ranknet(groups):
     return _mean(math.log(1 + math.exp(b[0] - a[0])) for a, b in pairs if a[1] > b[1])
 
 
-def _contrastive_kd(groups, temperature=1.0, alpha=0.5, scale=1.0):
-    groups = [[(s * scale, t, label) for s, t, label in group] for group in groups]
-    losses = []
-    for group in groups:
-        probabilities = _softmax([s for s, _, _ in group])
-        positive = [p for p, (_, _, label) in zip(probabilities, group, strict=True) if label > 0]
-        if positive:
-            losses.append(_mean(-math.log(p) for p in positive))
-    return alpha * _rank_kl(groups, temperature) + (1 - alpha) * _mean(losses)
-
-
 NAIVE = {
     "soft_cross_entropy": _soft_cross_entropy,
     "hard_cross_entropy": _hard_cross_entropy,
     "logit_mse": _logit_mse,
     "margin_mse": _margin_mse,
-    "list_mse": _list_mse,
     "rank_kl": _rank_kl,
     "ranknet": _ranknet,
-    "contrastive_kd": _contrastive_kd,
 }
-CHOICES = {"temperature": (0.5, 1.0, 3.0), "alpha": (0.0, 0.3, 1.0), "scale": (1.0, 2.5)}
-FROM_TEACHER = [name for name in LOSSES if "teacher" in targets(name)]
+TEMPERATURES = (0.5, 1.0, 3.0)
+FROM_TEACHER = [name for name in NAIVE if "teacher" in LOSSES[name].reads]
 
 
 def _batch(queries, candidates, seed, dtype=torch.float32):
@@ -115,10 +94,10 @@ def _batch(queries, candidates, seed, dtype=torch.float32):
 
 
 def _loss(name, student, teacher, labels, mask, **chosen):
-    held_against = {"teacher": teacher, "labels": labels}
-    return LOSSES[name](
-        student=student, mask=mask, **{target: held_against[target] for target in targets(name)}, **chosen
-    )
+    held_against = {"scores": student, "teacher": teacher, "labels": labels}
+    _, *targets = LOSSES[name].reads
+    given = {target: held_against[target] for target in targets}
+    return LOSSES[name].function(student=student, mask=mask, **given, **chosen)
 
 
 def _groups(student, teacher, labels, mask):
@@ -127,20 +106,19 @@ def _groups(student, teacher, labels, mask):
 
 
 def test_the_table_is_complete():
-    assert NAIVE.keys() == LOSSES.keys()
-    assert targets("hard_cross_entropy") == ("labels",)
-    assert targets("contrastive_kd") == ("teacher", "labels")
-    assert options("contrastive_kd") == {"temperature": 1.0, "alpha": 0.5, "scale": 1.0}
+    assert NAIVE.keys() | {"contrastive_kd"} == {name for name, loss in LOSSES.items() if "scores" in loss.reads}
+    assert LOSSES["hard_cross_entropy"].reads == ("scores", "labels")
+    assert LOSSES["contrastive_kd"].options == {"temperature": 1.0, "alpha": 0.5, "scale": 1.0}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", NAIVE)
 @settings(max_examples=40)
 @given(data=st.data())
 def test_equals_the_naive_loop(name, dtype, data):
     shape = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 6))
     batch = _batch(*shape, data.draw(st.integers(0, 10**6)), dtype)
-    chosen = {option: data.draw(st.sampled_from(CHOICES[option])) for option in options(name)}
+    chosen = {option: data.draw(st.sampled_from(TEMPERATURES)) for option in LOSSES[name].options}
     loss = _loss(name, *batch, **chosen)
     assert loss.dtype == torch.float32
     # The naive loop reads what bfloat16 holds, so that its tolerance is that of arithmetic in float32.
@@ -149,7 +127,7 @@ def test_equals_the_naive_loop(name, dtype, data):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("junk", [torch.nan, torch.inf, -torch.inf, 1e30])
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", NAIVE)
 def test_padding_bears_on_neither_loss_nor_gradient(name, junk, dtype):
     student, teacher, labels, mask = _batch(5, 6, 3, dtype)
     mask[0] = False
@@ -166,7 +144,7 @@ def test_padding_bears_on_neither_loss_nor_gradient(name, junk, dtype):
     assert student.grad[mask].count_nonzero() > 0
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", NAIVE)
 def test_of_nothing_the_loss_is_zero(name):
     student, teacher, labels, mask = _batch(2, 3, 0)
     student.requires_grad_()
@@ -176,7 +154,7 @@ def test_of_nothing_the_loss_is_zero(name):
     assert (student.grad == 0).all()
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", NAIVE)
 def test_far_scores_keep_loss_and_gradient_finite(name):
     student = torch.tensor([[1e4, -1e4, 0.0]], requires_grad=True)
     teacher = torch.tensor([[-1e4, 1e4, 0.0]])
@@ -192,7 +170,6 @@ BY_HAND = [
     ("hard_cross_entropy", {}, (math.log1p(math.exp(-1)) + math.log(2)) / 2),
     ("logit_mse", {}, (2**2 + 0) / 2),
     ("margin_mse", {}, (1 - 3) ** 2),
-    ("list_mse", {}, (0.5 - 1.5) ** 2),
     # Two candidates: the first has probability sigmoid(difference), at temperature 2 of half of it.
     (
         "rank_kl",
@@ -201,7 +178,6 @@ BY_HAND = [
         + 4 * (_sigmoid(-1.5) * math.log(_sigmoid(-1.5) / _sigmoid(-0.5))),
     ),
     ("ranknet", {}, math.log1p(math.exp(-1))),
-    ("contrastive_kd", {"alpha": 0.0, "scale": 3.0}, math.log1p(math.exp(-3))),
 ]
 
 
@@ -220,9 +196,7 @@ def test_the_gradient_of_soft_targets_keeps_its_size(temperature):
     # Hinton et al. 2015, equation 2, here times T^2.
     student = torch.tensor([[0.4, -0.2]], requires_grad=True)
     teacher = torch.tensor([[1.0, 0.3]])
-    LOSSES["soft_cross_entropy"](
-        student, teacher, torch.ones(1, 2, dtype=torch.bool), temperature=temperature
-    ).backward()
+    soft_cross_entropy(student, teacher, torch.ones(1, 2, dtype=torch.bool), temperature=temperature).backward()
     expected = temperature * ((student / temperature).sigmoid() - (teacher / temperature).sigmoid()) / 2
     torch.testing.assert_close(student.grad, expected.detach())
 
@@ -230,7 +204,7 @@ def test_the_gradient_of_soft_targets_keeps_its_size(temperature):
 BATCHES = st.builds(_batch, st.integers(1, 4), st.integers(2, 6), st.integers(0, 10**6), st.just(torch.float64))
 
 
-@pytest.mark.parametrize("name", ["margin_mse", "list_mse", "rank_kl", "ranknet", "contrastive_kd"])
+@pytest.mark.parametrize("name", ["margin_mse", "rank_kl", "ranknet"])
 @settings(max_examples=20)
 @given(batch=BATCHES, shift=st.floats(-50, 50))
 def test_shifting_a_group_changes_nothing(name, batch, shift):
@@ -249,45 +223,91 @@ def test_ranknet_reads_of_the_teacher_the_order_alone(batch):
     assert reverse.item() == pytest.approx(_loss("ranknet", -student, teacher, labels, mask).item())
 
 
-@settings(max_examples=20)
-@given(batch=BATCHES)
-def test_list_mse_is_margin_mse_but_for_the_weight_of_groups(batch):
-    for row in zip(*batch, strict=True):
-        one = [values[None] for values in row]
-        count = int(one[-1].sum())
-        expected = _loss("margin_mse", *one) * (count - 1) / (2 * max(count, 1))
-        torch.testing.assert_close(_loss("list_mse", *one), expected)
-
-
 @pytest.mark.parametrize("name", [name for name in FROM_TEACHER if name != "ranknet"])
 @settings(max_examples=20)
 @given(batch=BATCHES)
 def test_least_where_student_and_teacher_agree(name, batch):
     student, teacher, labels, mask = batch
-    chosen = {"alpha": 1.0} if name == "contrastive_kd" else {}
-    least = _loss(name, teacher, teacher, labels, mask, **chosen).item()
+    least = _loss(name, teacher, teacher, labels, mask).item()
     probabilities = teacher[mask].sigmoid()
     entropy = torch.special.entr(probabilities) + torch.special.entr(1 - probabilities)
     expected = entropy.sum().item() / max(len(entropy), 1) if name == "soft_cross_entropy" else 0.0
     assert least == pytest.approx(expected, abs=1e-12)
-    assert _loss(name, student, teacher, labels, mask, **chosen).item() >= least - 1e-12
+    assert _loss(name, student, teacher, labels, mask).item() >= least - 1e-12
 
 
-def test_contrastive_of_one_target_is_its_half():
-    student, teacher, labels, mask = _batch(4, 6, 1)
-    for chosen in ({}, {"alpha": 0.2}):
-        soft = LOSSES["contrastive_kd"](student, teacher, None, mask, **chosen)
-        hard = LOSSES["contrastive_kd"](student, None, labels, mask, **chosen)
-        assert soft == _loss("rank_kl", student, teacher, labels, mask)
-        both = LOSSES["contrastive_kd"](student, teacher, labels, mask, **chosen)
-        alpha = chosen.get("alpha", 0.5)
-        assert both.item() == pytest.approx(alpha * soft.item() + (1 - alpha) * hard.item())
+def _batch_of_documents(queries, candidates, seed, dtype=torch.float32):
+    """Return what contrastive_kd reads by name: no document twice in a group, some in several of them."""
+    student, teacher, labels, known = _batch(queries, candidates, seed, dtype)
+    generator = torch.Generator().manual_seed(seed)
+    numbers = [torch.randperm(candidates + 2, generator=generator)[:candidates] for _ in range(queries)]
+    # A candidate that the teacher knows is there; of the others some are.
+    exists = known | (torch.rand(known.shape, generator=generator) < 0.5)
+    return {
+        "student": student,
+        "teacher": teacher.masked_fill(~known, 0),
+        "labels": labels,
+        "mask": known,
+        "similarities": (2 * torch.randn(queries, queries * candidates, generator=generator)).to(dtype),
+        "docids": torch.stack(numbers).masked_fill(~exists, -1),
+    }
 
 
-def test_bfloat16_similarities_are_scaled_in_float32():
-    student, teacher, _, mask = _batch(3, 6, 2, torch.bfloat16)
-    scaled = LOSSES["contrastive_kd"](student, teacher, None, mask, scale=1.7)
-    assert scaled == LOSSES["contrastive_kd"](student.float() * 1.7, teacher.float(), None, mask)
+def _naive_contrastive_kd(batch, temperature, alpha, scale):
+    lists = {name: values.tolist() for name, values in batch.items()}
+    candidates = len(lists["docids"][0])
+    losses = []
+    for query, docids in enumerate(lists["docids"]):
+        known = [place for place in range(candidates) if lists["mask"][query][place]]
+        best = max(known, key=lambda place: lists["teacher"][query][place], default=0)
+        logits, relevant = [], []
+        for column, similarity in enumerate(lists["similarities"][query]):
+            other, place = divmod(column, candidates)
+            docid = lists["docids"][other][place]
+            if docid < 0 or (other != query and docid in docids):
+                continue
+            label = lists["labels"][query][place]
+            logits.append(similarity * scale)
+            relevant.append(other == query and (place == best if math.isnan(label) else label > 0))
+        if any(relevant):
+            losses.append(_mean(-math.log(p) for p, yes in zip(_softmax(logits), relevant, strict=True) if yes))
+    soft = _rank_kl(_groups(*(batch[name] for name in ("student", "teacher", "labels", "mask"))), temperature)
+    return alpha * soft + (1 - alpha) * _mean(losses)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@settings(max_examples=40)
+@given(
+    shape=st.tuples(st.integers(1, 4), st.integers(1, 5)),
+    seed=st.integers(0, 10**6),
+    temperature=st.sampled_from(TEMPERATURES),
+    alpha=st.sampled_from((0.0, 0.3, 1.0)),
+    scale=st.sampled_from((1.0, 2.5)),
+)
+def test_contrastive_equals_the_naive_loop(dtype, shape, seed, temperature, alpha, scale):
+    batch = _batch_of_documents(*shape, seed, dtype)
+    loss = contrastive_kd(**batch, temperature=temperature, alpha=alpha, scale=scale)
+    assert loss.dtype == torch.float32
+    expected = _naive_contrastive_kd(batch, temperature, alpha, scale)
+    assert loss.item() == pytest.approx(expected, rel=1e-5, abs=1e-5)
+
+
+@pytest.mark.parametrize("junk", [torch.nan, torch.inf, -torch.inf, 1e30])
+def test_contrastive_reads_no_padding(junk):
+    batch = _batch_of_documents(4, 5, 3)
+    clean = contrastive_kd(**batch)
+    known, exists = batch["mask"], batch["docids"] >= 0
+    batch["student"], batch["teacher"] = (batch[name].masked_fill(~known, junk) for name in ("student", "teacher"))
+    batch["labels"] = batch["labels"].masked_fill(~exists, junk)
+    batch["similarities"] = batch["similarities"].masked_fill(~exists.flatten(), junk)
+    for name in ("student", "similarities"):
+        batch[name].requires_grad_()
+    with torch.autograd.set_detect_anomaly(True):
+        loss = contrastive_kd(**batch)
+        loss.backward()
+    assert loss.item() == clean.item() > 0
+    assert batch["student"].grad.isfinite().all() and batch["similarities"].grad.isfinite().all()
+    assert (batch["similarities"].grad[:, ~exists.flatten()] == 0).all()
 
 
 def test_in_batch_leaves_out_what_the_query_has_itself():
@@ -303,7 +323,9 @@ def test_in_batch_leaves_out_what_the_query_has_itself():
     # Query 0 then meets documents 5, 7, 8 and query 1 documents 5, 7, 8, each once.
     student = torch.tensor([[1.0, 2.0, 99.0, 99.0, 3.0, 99.0], [1.0, 99.0, 99.0, 2.0, 3.0, 99.0]])
     log_sum = math.log(math.e + math.e**2 + math.e**3)
-    loss = LOSSES["contrastive_kd"](student, None, spread, allowed)
+    loss = contrastive_kd(
+        labels.nan_to_num(), labels.nan_to_num(), labels, mask, student, documents.masked_fill(~mask, -1), alpha=0
+    )
     assert loss.item() == pytest.approx(((log_sum - 1) + (log_sum - 2)) / 2)
 
 
@@ -323,7 +345,7 @@ def test_in_batch_equals_the_naive_loop(data):
                 assert allowed[query, other * candidates + place].item() == (mask[other, place].item() and foreign)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", NAIVE)
 def test_tensors_that_do_not_fit_are_refused(name):
     student, teacher, labels, mask = _batch(2, 3, 0)
     with pytest.raises(InputError, match=r"student has shape \(2, 2\), the mask \(2, 3\)"):
@@ -338,11 +360,19 @@ def test_tensors_that_do_not_fit_are_refused(name):
 
 
 def test_options_out_of_range_are_refused():
-    student, teacher, labels, mask = _batch(2, 3, 0)
     for name in ("soft_cross_entropy", "rank_kl", "contrastive_kd"):
         with pytest.raises(InputError, match="temperature is 0"):
-            _loss(name, student, teacher, labels, mask, temperature=0)
+            LOSSES[name].check({"temperature": 0})
     with pytest.raises(InputError, match=r"alpha is 1\.5"):
-        _loss("contrastive_kd", student, teacher, labels, mask, alpha=1.5)
-    with pytest.raises(InputError, match="neither teacher nor labels"):
-        LOSSES["contrastive_kd"](student, None, None, mask)
+        LOSSES["contrastive_kd"].check({"alpha": 1.5})
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_takes_its_own_options(name):
+    LOSSES[name].check(LOSSES[name].options)
+
+
+@pytest.mark.parametrize("reads", [(), ("score",), ("teacher",), ("hidden", "scores"), ("hidden", "attention")])
+def test_a_loss_that_reads_what_is_not_there_is_refused(reads):
+    with pytest.raises(InputError, match="a loss reads"):
+        Loss(soft_cross_entropy, reads)

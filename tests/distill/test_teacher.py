@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import json
 import math
+import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from reranker_kd.distill.data.transfer_set import Group, TransferSet
-from reranker_kd.distill.teachers.settings import TEACHERS, AnyTeacher, teacher_settings
-from reranker_kd.distill.teachers.teacher import (
-    NORMALISATIONS,
-    EnsembleTeacher,
-    ModelTeacher,
-    QrelsTeacher,
-    RunTeacher,
-    ScaledTeacher,
-    make_teacher,
-)
+from reranker_kd.distill.teachers.ensemble import NORMALISATIONS, EnsembleTeacher
+from reranker_kd.distill.teachers.model import ModelTeacher
+from reranker_kd.distill.teachers.registry import TEACHERS, AnyTeacher, make_teacher
+from reranker_kd.distill.teachers.tables import TableTeacher
 from reranker_kd.errors import FormatError, InputError, ModelError, RecipeError
+from reranker_kd.formats.runs import write_run
 from reranker_kd.rerank.base import Reranker
 from reranker_kd.rerank.registry import load_reranker
+from reranker_kd.sections import first_fault
 
 TS = TransferSet(
     queries={"1": "heat flow", "2": "the dog", "1~swap-1": "flow heat"},
@@ -34,6 +32,25 @@ TS = TransferSet(
 PAIRS = [(group.qid, docid) for group in TS.groups for docid in group.docids]
 RUN = {"1": {"b": 3.0, "a": 1.0, "e": -1.0}, "2": {"d": 7.5}}
 NAN = math.nan
+
+
+class Recipe(BaseModel):
+    teacher: AnyTeacher
+
+
+def _settings(value, folder=None):
+    try:
+        return Recipe.model_validate({"teacher": value}, context={"folder": folder}).teacher
+    except ValidationError as error:
+        raise RecipeError(first_fault(error)) from None
+
+
+def _make(value, cache, folder=None):
+    return make_teacher(_settings(value, folder), cache)
+
+
+def _table(run):
+    return TableTeacher(run, {}, {"teacher": "run"})
 
 
 def _scores(teacher, pairs=PAIRS):
@@ -56,34 +73,36 @@ def _scores(teacher, pairs=PAIRS):
         ({"use": "reciprocal_rank", "k": 0, "absent": "worst"}, [1 / 2, 1, 1 / 4, 1 / 2, 1, NAN, NAN]),
     ],
 )
-def test_runs(options, expected):
-    np.testing.assert_array_equal(_scores(RunTeacher(RUN, **options)), np.float32(expected))
+def test_runs(tmp_path, options, expected):
+    write_run(tmp_path / "run.txt", RUN)
+    teacher = _make({"run": "run.txt", **options}, tmp_path, tmp_path)
+    np.testing.assert_array_equal(_scores(teacher), np.float32(expected))
 
 
-def test_qrels():
-    qrels = {"1": {"a": 2, "c": -1}}
-    np.testing.assert_array_equal(_scores(QrelsTeacher(qrels)), np.float32([2, NAN, -1, NAN, NAN, NAN, NAN]))
-    np.testing.assert_array_equal(_scores(QrelsTeacher(qrels, unjudged=0)), np.float32([2, 0, -1, NAN, NAN, NAN, NAN]))
+def test_qrels(tmp_path):
+    (tmp_path / "qrels.txt").write_text("1 0 a 2\n1 0 c -1\n")
+    for unjudged, expected in ((None, NAN), (0, 0)):
+        teacher = _make({"qrels": "qrels.txt", "unjudged": unjudged}, tmp_path, tmp_path)
+        np.testing.assert_array_equal(_scores(teacher), np.float32([2, expected, -1, NAN, NAN, NAN, NAN]))
 
 
 def test_models_score_every_text_and_remember(tmp_path, cross_encoder_folder):
     settings = {"model": str(cross_encoder_folder), "max_length": 32}
     reranker = load_reranker(cross_encoder_folder, max_length=32)
     expected = reranker.score_documents([(TS.queries[qid], TS.documents[docid]) for qid, docid in PAIRS]).scores
-    teacher = make_teacher(settings, tmp_path)
+    teacher = _make(settings, tmp_path)
     np.testing.assert_array_equal(_scores(teacher), expected)
     assert json.loads(json.dumps(teacher.describe()))["max_length"] == 32
 
     # The same model under another name has the same cache, which here was tampered with.
-    (part,) = tmp_path.glob("*/part-*.npy")
-    entries = np.load(part)
-    entries["score"] += 1
-    np.save(part, entries)
+    (database,) = tmp_path.glob("*/scores.sqlite3")
+    with closing(sqlite3.connect(database)) as opened, opened:
+        opened.execute("UPDATE scores SET score = score + 1")
     (tmp_path / "another").symlink_to(cross_encoder_folder)
-    again = make_teacher({**settings, "model": str(tmp_path / "another")}, tmp_path)
+    again = _make({**settings, "model": str(tmp_path / "another")}, tmp_path)
     np.testing.assert_array_equal(_scores(again), expected + np.float32(1))
     # Another input length is another scorer.
-    np.testing.assert_allclose(_scores(make_teacher({**settings, "max_length": 31}, tmp_path)), expected, atol=1e-4)
+    np.testing.assert_allclose(_scores(_make({**settings, "max_length": 31}, tmp_path)), expected, atol=1e-4)
 
 
 class _LengthOfText(Reranker):
@@ -109,8 +128,8 @@ def test_texts_that_the_transfer_set_lacks_are_named(tmp_path):
 
 def test_an_ensemble_by_hand():
     members = [
-        (RunTeacher({"1": {"a": 4.0, "b": 2.0, "c": 0.0}, "2": {"b": 5.0, "d": 5.0}}), 3.0),
-        (RunTeacher({"1": {"b": 10.0, "a": 20.0}}), 1.0),
+        (_table({"1": {"a": 4.0, "b": 2.0, "c": 0.0}, "2": {"b": 5.0, "d": 5.0}}), 3.0),
+        (_table({"1": {"b": 10.0, "a": 20.0}}), 1.0),
     ]
     z = math.sqrt(3 / 2)
     # Of query 1: z-scores z, 0, -z and 1, -1, -. Of query 2, equal scores, and no opinion of the second.
@@ -123,7 +142,7 @@ def test_an_ensemble_by_hand():
 
 
 def test_pairs_that_stand_twice_count_once():
-    teacher = EnsembleTeacher([(RunTeacher(RUN), 1.0)])
+    teacher = EnsembleTeacher([(_table(RUN), 1.0)])
     once = _scores(teacher)
     np.testing.assert_array_equal(_scores(teacher, [*PAIRS, *PAIRS[:1] * 5])[: len(PAIRS)], once)
 
@@ -136,7 +155,7 @@ TABLES = st.dictionaries(
 @given(st.lists(st.tuples(TABLES, st.floats(0.1, 9)), min_size=1, max_size=3), st.sampled_from(sorted(NORMALISATIONS)))
 def test_an_ensemble_is_its_naive_counterpart(members, normalise):
     pairs = [(qid, docid) for qid in "12" for docid in "abcd"]
-    found = _scores(EnsembleTeacher([(RunTeacher(run), weight) for run, weight in members], normalise), pairs)
+    found = _scores(EnsembleTeacher([(_table(run), weight) for run, weight in members], normalise), pairs)
     for (qid, docid), score in zip(pairs, found.tolist(), strict=True):
         numerator = denominator = 0.0
         for run, weight in members:
@@ -153,24 +172,6 @@ def test_an_ensemble_is_its_naive_counterpart(members, normalise):
             numerator += weight * value
             denominator += weight
         assert score == pytest.approx(numerator / denominator if denominator else NAN, abs=1e-5, nan_ok=True)
-
-
-@pytest.mark.parametrize("members", [[], [(RunTeacher(RUN), 0.0)], [(RunTeacher(RUN), NAN)]])
-def test_an_ensemble_without_weight_is_refused(members):
-    with pytest.raises(InputError, match="a weight above 0"):
-        EnsembleTeacher(members)
-
-
-def test_scale_and_shift():
-    scaled = ScaledTeacher(RunTeacher(RUN), 20, -8)
-    np.testing.assert_array_equal(_scores(scaled), np.float32([12, 52, NAN, NAN, 142, NAN, NAN]))
-    assert scaled.describe().items() >= {"teacher": "run", "scale": 20, "shift": -8}.items()
-
-
-@pytest.mark.parametrize(("scale", "shift"), [(0, 0), (-1, 0), (NAN, 0), (math.inf, 0), (1, NAN)])
-def test_no_scale_turns_the_order_around(scale, shift):
-    with pytest.raises(InputError, match="a scale above 0"):
-        ScaledTeacher(RunTeacher(RUN), scale, shift)
 
 
 @pytest.fixture
@@ -194,10 +195,7 @@ def test_every_kind_has_an_example():
 
 @pytest.mark.parametrize("kind", EXAMPLES)
 def test_settings_go_out_as_they_came_in(recipe_folder, kind):
-    class Recipe(BaseModel):
-        teacher: AnyTeacher
-
-    settings = teacher_settings(EXAMPLES[kind], recipe_folder)
+    settings = _settings(EXAMPLES[kind], recipe_folder)
     assert isinstance(settings, TEACHERS[kind])
     dumped = json.loads(Recipe(teacher=settings).model_dump_json())
     assert Recipe.model_validate(dumped).teacher == settings
@@ -205,7 +203,7 @@ def test_settings_go_out_as_they_came_in(recipe_folder, kind):
 
 @pytest.mark.parametrize("kind", ["run", "qrels", "ensemble"])
 def test_files_are_taken_from_the_recipes_folder(recipe_folder, kind):
-    teacher = make_teacher(teacher_settings(EXAMPLES[kind], recipe_folder), recipe_folder / "cache")
+    teacher = _make(EXAMPLES[kind], recipe_folder / "cache", recipe_folder)
     expected = {"run": [-2, -1], "qrels": [2, 0], "ensemble": [(2 * 0.5 + 0) / 3, 1]}[kind]
     np.testing.assert_allclose(_scores(teacher, [("1", "a"), ("1", "b")]), expected, atol=1e-6)
     described = json.dumps(teacher.describe(), allow_nan=False)
@@ -216,7 +214,7 @@ def test_files_are_taken_from_the_recipes_folder(recipe_folder, kind):
 @pytest.mark.parametrize("kind", ["run", "qrels", "ensemble"])
 def test_every_kind_takes_scale_and_shift(recipe_folder, kind):
     plain, scaled = (
-        make_teacher(teacher_settings(EXAMPLES[kind] | more, recipe_folder), recipe_folder / "cache")
+        _make(EXAMPLES[kind] | more, recipe_folder / "cache", recipe_folder)
         for more in ({}, {"scale": 20, "shift": -8})
     )
     np.testing.assert_allclose(_scores(scaled), 20 * _scores(plain) - 8, rtol=1e-6)
@@ -225,18 +223,18 @@ def test_every_kind_takes_scale_and_shift(recipe_folder, kind):
 
 def test_scaled_models_share_the_scores_that_are_kept(tmp_path, cross_encoder_folder):
     settings = {"model": str(cross_encoder_folder), "max_length": 32}
-    plain = _scores(make_teacher(settings, tmp_path))
-    scaled = _scores(make_teacher({**settings, "scale": 0.5, "shift": 3}, tmp_path))
+    plain = _scores(_make(settings, tmp_path))
+    scaled = _scores(_make({**settings, "scale": 0.5, "shift": 3}, tmp_path))
     np.testing.assert_allclose(scaled, plain / 2 + 3, rtol=1e-6)
-    assert len(list(tmp_path.glob("*/part-*.npy"))) == 1
+    assert len(list(tmp_path.glob("*/scores.sqlite3"))) == 1
 
 
 @pytest.mark.parametrize("normalise", sorted(NORMALISATIONS))
 def test_a_members_scale_outlives_only_raw(recipe_folder, normalise):
     def scores(**scale):
         members = [{"run": "run.txt", **scale}, {"qrels": "qrels.txt", "unjudged": 0}]
-        settings = teacher_settings({"ensemble": members, "normalise": normalise}, recipe_folder)
-        return _scores(make_teacher(settings, recipe_folder / "cache"), [("1", "a"), ("1", "b")])
+        teacher = _make({"ensemble": members, "normalise": normalise}, recipe_folder / "cache", recipe_folder)
+        return _scores(teacher, [("1", "a"), ("1", "b")])
 
     plain, scaled = scores(), scores(scale=20, shift=-8)
     if normalise == "raw":
@@ -268,16 +266,16 @@ def test_a_members_scale_outlives_only_raw(recipe_folder, normalise):
 )
 def test_faults_of_settings_are_named_by_their_key(tmp_path, settings, fault):
     with pytest.raises(RecipeError, match=f"^{fault}") as caught:
-        make_teacher(settings, tmp_path)
+        _make(settings, tmp_path)
     assert "\n" not in str(caught.value)
 
 
 def test_files_and_models_that_are_not_there(tmp_path):
     with pytest.raises(InputError, match="nowhere"):
-        make_teacher({"run": str(tmp_path / "nowhere.txt")}, tmp_path)
+        _make({"run": str(tmp_path / "nowhere.txt")}, tmp_path)
     (tmp_path / "broken.txt").write_text("1 0 a two\n")
     with pytest.raises(FormatError, match=r"broken\.txt:1: expected an integer"):
-        make_teacher({"ensemble": [{"qrels": str(tmp_path / "broken.txt")}]}, tmp_path)
+        _make({"ensemble": [{"qrels": str(tmp_path / "broken.txt")}]}, tmp_path)
     (tmp_path / "model").mkdir()
     with pytest.raises(ModelError, match="model"):
-        make_teacher({"model": str(tmp_path / "model")}, tmp_path)
+        _make({"model": str(tmp_path / "model")}, tmp_path)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reranker_kd.errors import InputError
-from reranker_kd.evaluate.agreement import agreement_of_rankings, mean_defined, z_scores
+from reranker_kd.evaluate.agreement import agreement_of_rankings, mean_defined
 
 RANKINGS = st.lists(st.sampled_from("abcdefghijklmnop"), unique=True, max_size=12)
 NOT_EMPTY = st.lists(st.sampled_from("abcdefghijklmnop"), unique=True, min_size=1, max_size=12)
@@ -148,10 +148,3 @@ def test_a_persistence_out_of_range_is_refused(p):
 def test_a_depth_below_one_is_refused():
     with pytest.raises(InputError, match="expected at least 1"):
         top_overlap("ab", "ab", 0)
-
-
-def test_z_scores_by_hand():
-    np.testing.assert_allclose(z_scores(np.array([3.0, 1.0, -1.0])), np.array([2, 0, -2]) / math.sqrt(8 / 3))
-    # The mean of three times 0.1 is not 0.1.
-    assert z_scores(np.array([0.1, 0.1, 0.1])).tolist() == [0, 0, 0]
-    assert z_scores(np.zeros(0)).shape == (0,)

@@ -5,8 +5,8 @@ So **everything made here is labelled by the teacher**: new groups have no human
 may ask for something else. That a BiLSTM comes near to its teacher by augmentation on queries and titles is the finding
 of Dahlmann and Lancewicki 2021 (arXiv 2108.10197).
 
-An entry of :data:`AUGMENTATIONS` holds a pure function of :mod:`reranker_kd.distill.data.text_augmentation`, of which
-there are three kinds:
+An entry of :data:`AUGMENTATIONS` holds a pure function, such as those of
+:mod:`reranker_kd.distill.data.text_augmentation`. There are three kinds:
 
 - a rewriting takes a query or document and returns another text;
 - a pseudo-query takes a document and returns a query and the document that goes with it;
@@ -32,21 +32,20 @@ from reranker_kd.distill.data.text_augmentation import (
     pair_with_others,
     query_from_cloze,
     query_from_first_sentence,
-    query_from_title,
     replace_words,
     sample_span,
-    sample_window,
-    swap_words,
 )
 from reranker_kd.distill.data.transfer_set import Group, TransferSet, check, generator
 from reranker_kd.errors import InputError, RecipeError
+from reranker_kd.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """An entry of the registry.
+    """An augmentation.
 
-    :param function: its keyword-only arguments are the options, whose defaults have their types
+    :param function: its keyword-only arguments are the options, whose defaults have their types; of empty texts it
+        makes nothing, after a look at its options
     :param kind: what the function takes and returns, see the module
     :param side: what a rewriting rewrites, unless the plan says otherwise
     :param material: what a rewriting is given of the whole set: its documents' distinct ``terms``, or their ``texts``
@@ -57,27 +56,27 @@ class Augmentation:
     side: str | None = None
     material: Literal["terms", "texts"] | None = None
 
-
-AUGMENTATIONS: dict[str, Augmentation] = {
-    "deletion": Augmentation(delete_words, "rewriting", "query"),
-    "swap": Augmentation(swap_words, "rewriting", "query"),
-    "masking": Augmentation(mask_words, "rewriting", "query"),
-    "replacement": Augmentation(replace_words, "rewriting", "document", "terms"),
-    "joining": Augmentation(join_texts, "rewriting", "document", "texts"),
-    "span": Augmentation(sample_span, "rewriting", "query"),
-    "window": Augmentation(sample_window, "rewriting", "document"),
-    "title": Augmentation(query_from_title, "pseudo-query"),
-    "first-sentence": Augmentation(query_from_first_sentence, "pseudo-query"),
-    "cloze": Augmentation(query_from_cloze, "pseudo-query"),
-    "pairing": Augmentation(pair_with_others, "pairing"),
-}
-"""The augmentations by name."""
+    @property
+    def options(self) -> dict[str, Any]:
+        """Its options with their defaults."""
+        parameters = inspect.signature(self.function).parameters.values()
+        return {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}
 
 
-def options(name: str) -> dict[str, Any]:
-    """Return the options of an augmentation of :data:`AUGMENTATIONS` with their defaults."""
-    parameters = inspect.signature(AUGMENTATIONS[name].function).parameters.values()
-    return {parameter.name: parameter.default for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+AUGMENTATIONS: Registry[Augmentation] = Registry(
+    "augmentation",
+    "reranker_kd.augmentations",
+    {
+        "deletion": Augmentation(delete_words, "rewriting", "query"),
+        "masking": Augmentation(mask_words, "rewriting", "query"),
+        "replacement": Augmentation(replace_words, "rewriting", "document", "terms"),
+        "joining": Augmentation(join_texts, "rewriting", "document", "texts"),
+        "span": Augmentation(sample_span, "rewriting", "query"),
+        "first-sentence": Augmentation(query_from_first_sentence, "pseudo-query"),
+        "cloze": Augmentation(query_from_cloze, "pseudo-query"),
+        "pairing": Augmentation(pair_with_others, "pairing"),
+    },
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +87,7 @@ class Augment:
     :param count: new groups that are made of an old one, from 1
     :param share: the probability that an old group takes part, above 0 and at most 1
     :param side: ``query``, ``document`` or ``both``, for rewritings only; None takes what the entry says
-    :param options: see :func:`options`
+    :param options: of the augmentation
     :raises RecipeError: an unknown name or option, a wrong type or value
     """
 
@@ -100,23 +99,30 @@ class Augment:
 
     def __post_init__(self) -> None:
         where = f"augmentation {self.name}"
-        if self.name not in AUGMENTATIONS:
-            raise RecipeError(f"{where}: unknown name; known: {', '.join(AUGMENTATIONS)}")
+        try:
+            entry = self.entry
+        except InputError as error:
+            raise RecipeError(str(error)) from None
         if self.count < 1 or not 0 < self.share <= 1:
             raise RecipeError(f"{where}: count is {self.count}, share {self.share}; give count >= 1 and 0 < share <= 1")
-        if self.side is not None and AUGMENTATIONS[self.name].kind != "rewriting":
+        if self.side is not None and entry.kind != "rewriting":
             raise RecipeError(f"{where}: rewrites no text; leave side out")
         if self.side not in (None, "query", "document", "both"):
             raise RecipeError(f"{where}: side is {self.side!r}; give query, document or both")
-        known = options(self.name)
+        known = entry.options
         for option, value in self.options.items():
             if option not in known:
                 raise RecipeError(f"{where}: unknown option {option}; known: {', '.join(known) or 'none'}")
             wanted = type(known[option])
             if type(value) is not wanted and not (wanted is float and type(value) is int):
                 raise RecipeError(f"{where}: {option} is {value!r}; give a value of type {wanted.__name__}")
-        # A function checks its numbers before it looks at its texts.
-        _apply_to_nothing(self)
+        if self.options:
+            entry.function(*_nothing(entry), **self.options)
+
+    @property
+    def entry(self) -> Augmentation:
+        """What it applies."""
+        return AUGMENTATIONS[self.name]
 
 
 def augment(transfer_set: TransferSet, plan: Sequence[Augment], seed: int) -> TransferSet:
@@ -142,12 +148,13 @@ def augment(transfer_set: TransferSet, plan: Sequence[Augment], seed: int) -> Tr
     made = _Made(transfer_set, seed)
     numbers: Counter[str] = Counter()
     for step in plan:
-        make = _MAKERS[AUGMENTATIONS[step.name].kind]
+        entry = step.entry
+        make = _MAKERS[entry.kind]
         labels = [f"{step.name}-{numbers[step.name] + copy}" for copy in range(1, step.count + 1)]
         numbers[step.name] += step.count
         for group in transfer_set.groups:
             if step.share == 1 or made.generator("share", labels[0], group.qid, *group.docids).random() < step.share:
-                made.groups += [new for label in labels if (new := make(made, group, step, label))]
+                made.groups += [new for label in labels if (new := make(made, group, step, entry, label))]
     return TransferSet(
         transfer_set.queries | made.texts["query"],
         transfer_set.documents | made.texts["document"],
@@ -211,27 +218,25 @@ class _Made:
         return tuple(dict.fromkeys(docid for docids in self.docids_by_query.values() for docid in docids))
 
 
-def _rewrite(made: _Made, group: Group, step: Augment, label: str) -> Group | None:
-    rewriting = AUGMENTATIONS[step.name]
-    wanted = step.side or rewriting.side
+def _rewrite(made: _Made, group: Group, step: Augment, entry: Augmentation, label: str) -> Group | None:
+    wanted = step.side or entry.side
 
     def rewritten(side: str, old: str) -> str:
         if wanted not in (side, "both"):
             return old
-        given = (made.old[side][old], made.generator(side, label, old), *made.material(rewriting.material))
-        text = rewriting.function(*given, **step.options)
+        given = (made.old[side][old], made.generator(side, label, old), *made.material(entry.material))
+        text = entry.function(*given, **step.options)
         return made.add(group, side, old, label, text) or old
 
     new = Group(rewritten("query", group.qid), tuple(rewritten("document", docid) for docid in group.docids))
     return None if (new.qid, new.docids) == (group.qid, group.docids) else new
 
 
-def _ask(made: _Made, group: Group, step: Augment, label: str) -> Group | None:
-    function = AUGMENTATIONS[step.name].function
+def _ask(made: _Made, group: Group, step: Augment, entry: Augmentation, label: str) -> Group | None:
     for place in made.generator(label, group.qid, *group.docids).permutation(len(group.docids)):
         docid = group.docids[place]
         text = made.old["document"][docid]
-        asked = function(text, made.generator("document", label, docid), made.idf, **step.options)
+        asked = entry.function(text, made.generator("document", label, docid), made.idf, **step.options)
         if asked is None or (qid := made.add(group, "query", docid, label, asked[0])) is None:
             continue
         answer = docid if asked[1] == text else made.add(group, "document", docid, label, asked[1])
@@ -240,26 +245,26 @@ def _ask(made: _Made, group: Group, step: Augment, label: str) -> Group | None:
     return None
 
 
-def _pair(made: _Made, group: Group, step: Augment, label: str) -> Group | None:
+def _pair(made: _Made, group: Group, step: Augment, entry: Augmentation, label: str) -> Group | None:
     rng = made.generator(label, group.qid, *group.docids)
     own = made.docids_by_query[group.qid]
-    docids = AUGMENTATIONS[step.name].function(group.docids, own, made.docids, rng, **step.options)
+    docids = entry.function(group.docids, own, made.docids, rng, **step.options)
     return None if docids is None else Group(group.qid, docids)
 
 
-_MAKERS: dict[str, Callable[[_Made, Group, Augment, str], Group | None]] = {
+_MAKERS: dict[str, Callable[[_Made, Group, Augment, Augmentation, str], Group | None]] = {
     "rewriting": _rewrite,
     "pseudo-query": _ask,
     "pairing": _pair,
 }
 
 
-def _apply_to_nothing(step: Augment) -> None:
+def _nothing(entry: Augmentation) -> tuple[Any, ...]:
+    """Return what a function of its kind is called with, all of it empty."""
     rng = np.random.default_rng(0)
-    nothing: dict[str, tuple[Any, ...]] = {
+    kinds: dict[str, tuple[Any, ...]] = {
         "rewriting": ("", rng),
         "pseudo-query": ("", rng, {}),
         "pairing": ((), (), (), rng),
     }
-    entry = AUGMENTATIONS[step.name]
-    entry.function(*nothing[entry.kind], *([()] if entry.material else []), **step.options)
+    return (*kinds[entry.kind], *([()] if entry.material else []))

@@ -39,8 +39,8 @@ class Chunks:
 class GroupBatch:
     """Groups that are learnt together: q queries with at most c documents each.
 
-    :param pairs: sequences of query and document together, in the order of ``mask``'s places; None for a twin
-    :param queries: sequences of the queries, for a twin
+    :param pairs: sequences of query and document together, in the order of ``mask``'s places; None if apart
+    :param queries: sequences of the queries, where they go in apart
     :param documents: sequences of the documents, likewise in the order of ``mask``'s places
     :param teacher: the teacher's scores (q, c)
     :param labels: human grades (q, c), NaN where nobody judged
@@ -58,14 +58,33 @@ class GroupBatch:
 
 
 class GroupDataset(Dataset[int]):
-    """The groups of a transfer set, by number, with the tokens of their texts and the teacher's scores.
+    """The groups of a transfer set, by number, and what a network takes of several of them.
 
-    :param teacher: scores of all pairs, group after group; pairs without a score (NaN) are left out
+    :param teacher: scores of all pairs, group after group; pairs without a score (NaN) and a label are left out
+    :param apart: whether query and document go in apart
+    :param max_length: tokens of a sequence; apart, of a document
+    :param max_query_length: apart, tokens of a query
+    :param chunk_tokens: tokens that go through the network together
     """
 
-    def __init__(self, transfer_set: TransferSet, teacher: FloatArray, tokenizer: PairTokenizer) -> None:
-        self._query_rows = {qid: row for row, qid in enumerate(transfer_set.queries)}
-        self._document_rows = {docid: row for row, docid in enumerate(transfer_set.documents)}
+    def __init__(
+        self,
+        transfer_set: TransferSet,
+        teacher: FloatArray,
+        tokenizer: PairTokenizer,
+        *,
+        apart: bool,
+        max_length: int,
+        max_query_length: int,
+        chunk_tokens: int = CHUNK_TOKENS,
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._apart = apart
+        self._max_length = max_length
+        self._max_query_length = max_query_length
+        self._chunk_tokens = chunk_tokens
+        query_rows = {qid: row for row, qid in enumerate(transfer_set.queries)}
+        document_rows = {docid: row for row, docid in enumerate(transfer_set.documents)}
         self.query_tokens = tokenizer.encode(list(transfer_set.queries.values()))
         self.document_tokens = tokenizer.encode(list(transfer_set.documents.values()))
         self.groups: list[tuple[int, list[int], FloatArray, FloatArray]] = []
@@ -77,8 +96,8 @@ class GroupDataset(Dataset[int]):
             # What neither a teacher nor a person has an opinion on teaches nothing.
             kept = np.flatnonzero(~(np.isnan(scores) & np.isnan(labels))).tolist()
             if len(kept) > 1:
-                rows = [self._document_rows[group.docids[i]] for i in kept]
-                self.groups.append((self._query_rows[group.qid], rows, scores[kept], labels[kept]))
+                rows = [document_rows[group.docids[i]] for i in kept]
+                self.groups.append((query_rows[group.qid], rows, scores[kept], labels[kept]))
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -86,37 +105,9 @@ class GroupDataset(Dataset[int]):
     def __getitem__(self, number: int) -> int:
         return number
 
-
-class GroupCollator:
-    """Puts groups into a batch.
-
-    :param twin: whether query and document go in apart
-    :param max_length: tokens of a sequence; of a twin's document
-    :param max_query_length: tokens of a twin's query
-    :param chunk_tokens: tokens that go through the network together
-    """
-
-    def __init__(
-        self,
-        dataset: GroupDataset,
-        tokenizer: PairTokenizer,
-        *,
-        twin: bool,
-        max_length: int,
-        max_query_length: int,
-        chunk_tokens: int = CHUNK_TOKENS,
-    ) -> None:
-        self._dataset = dataset
-        self._tokenizer = tokenizer
-        self._twin = twin
-        self._max_length = max_length
-        self._max_query_length = max_query_length
-        self._chunk_tokens = chunk_tokens
-
-    def __call__(self, numbers: Sequence[int]) -> dict[str, GroupBatch]:
+    def batch(self, numbers: Sequence[int]) -> dict[str, GroupBatch]:
         """Return the batch of these groups, under the name of the network's argument."""
-        data = self._dataset
-        groups = [data.groups[number] for number in numbers]
+        groups = [self.groups[number] for number in numbers]
         shape = (len(groups), max(len(rows) for _, rows, _, _ in groups))
         teacher, labels = torch.full(shape, torch.nan), torch.full(shape, torch.nan)
         mask, docids = torch.zeros(shape, dtype=torch.bool), torch.full(shape, -1, dtype=torch.long)
@@ -126,26 +117,32 @@ class GroupCollator:
             mask[place, : len(rows)] = True
             docids[place, : len(rows)] = torch.tensor(rows)
         pairs = queries = documents = None
-        if self._twin:
-            queries = self._chunks([self._cut(data.query_tokens[q], self._max_query_length) for q, *_ in groups])
-            documents = self._chunks(
-                [self._cut(data.document_tokens[d], self._max_length) for _, rows, _, _ in groups for d in rows]
-            )
+        if self._apart:
+            queries = self.query_chunks([query for query, *_ in groups])
+            documents = self.document_chunks([row for _, rows, _, _ in groups for row in rows])
         else:
-            pairs = self._chunks([self._pair(q, d) for q, rows, _, _ in groups for d in rows])
+            pairs = self._chunks([self._pair(query, row) for query, rows, _, _ in groups for row in rows])
         return {"batch": GroupBatch(pairs, queries, documents, teacher, labels, mask, docids)}
 
-    def _cut(self, tokens: TokenIds, max_length: int) -> TokenSequence:
+    def query_chunks(self, rows: Sequence[int]) -> Chunks | None:
+        """Return the sequences of queries, each by itself; None of none."""
+        return self._chunks([self._single(self.query_tokens[row], self._max_query_length) for row in rows])
+
+    def document_chunks(self, rows: Sequence[int]) -> Chunks | None:
+        """Return the sequences of documents, likewise."""
+        return self._chunks([self._single(self.document_tokens[row], self._max_length) for row in rows])
+
+    def _single(self, tokens: TokenIds, max_length: int) -> TokenSequence:
         return self._tokenizer.single(tokens[: max_length - self._tokenizer.single_frame.size])
 
     def _pair(self, query: int, document: int) -> TokenSequence:
-        tokens = self._dataset.query_tokens[query], self._dataset.document_tokens[document]
+        tokens = self.query_tokens[query], self.document_tokens[document]
         room = self._max_length - self._tokenizer.pair_frame.size
         first, second = longest_first(len(tokens[0]), len(tokens[1]), room)
         return self._tokenizer.pair(tokens[0][:first], tokens[1][:second])
 
-    def _chunks(self, sequences: list[TokenSequence]) -> Chunks:
-        return chunks_of(sequences, self._tokenizer, self._chunk_tokens)
+    def _chunks(self, sequences: list[TokenSequence]) -> Chunks | None:
+        return chunks_of(sequences, self._tokenizer, self._chunk_tokens) if sequences else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,55 +166,23 @@ class TextDataset(Dataset[int]):
     """
 
     def __init__(self, groups: GroupDataset, embeddings: FloatArray | None = None) -> None:
-        self.queries = groups.query_tokens if embeddings is not None else []
-        self.documents = groups.document_tokens
-        self.embeddings = embeddings
+        self._groups = groups
+        self._queries = len(groups.query_tokens) if embeddings is not None else 0
+        self._embeddings = embeddings
 
     def __len__(self) -> int:
-        return len(self.queries) + len(self.documents)
+        return self._queries + len(self._groups.document_tokens)
 
     def __getitem__(self, number: int) -> int:
         return number
 
-
-class TextCollator:
-    """Puts single texts into a batch."""
-
-    def __init__(
-        self,
-        dataset: TextDataset,
-        tokenizer: PairTokenizer,
-        *,
-        max_length: int,
-        max_query_length: int,
-        chunk_tokens: int = CHUNK_TOKENS,
-    ) -> None:
-        self._dataset = dataset
-        self._tokenizer = tokenizer
-        special = tokenizer.single_frame.size
-        self._rooms = max_query_length - special, max_length - special
-        self._chunk_tokens = chunk_tokens
-
-    def __call__(self, numbers: Sequence[int]) -> dict[str, TextBatch]:
+    def batch(self, numbers: Sequence[int]) -> dict[str, TextBatch]:
         """Return the batch of these texts, under the name of the network's argument."""
-        data, first = self._dataset, len(self._dataset.queries)
-        queries = [number for number in numbers if number < first]
-        documents = [number for number in numbers if number >= first]
-        teacher = None
-        if data.embeddings is not None:
-            teacher = torch.from_numpy(data.embeddings[queries + documents])
-        batch = TextBatch(
-            self._chunks([data.queries[number] for number in queries], self._rooms[0]),
-            self._chunks([data.documents[number - first] for number in documents], self._rooms[1]),
-            teacher,
-        )
-        return {"texts": batch}
-
-    def _chunks(self, tokens: list[TokenIds], room: int) -> Chunks | None:
-        if not tokens:
-            return None
-        sequences = [self._tokenizer.single(ids[:room]) for ids in tokens]
-        return chunks_of(sequences, self._tokenizer, self._chunk_tokens)
+        queries = [number for number in numbers if number < self._queries]
+        documents = [number for number in numbers if number >= self._queries]
+        teacher = None if self._embeddings is None else torch.from_numpy(self._embeddings[queries + documents])
+        document_chunks = self._groups.document_chunks([number - self._queries for number in documents])
+        return {"texts": TextBatch(self._groups.query_chunks(queries), document_chunks, teacher)}
 
 
 def chunks_of(sequences: Sequence[TokenSequence], tokenizer: PairTokenizer, chunk_tokens: int) -> Chunks:

@@ -30,7 +30,7 @@ class Draw:
     fewer, all are taken.
 
     :param source: the name of a run, or ``random`` for the whole collection, which has no ranks
-    :param count: documents to draw, from 1
+    :param count: documents to draw, from 1; None draws all of a run's ranks
     :param first: the best rank, from 1
     :param depth: the lowest rank; None goes down to the last
     :param top: so many of the count are the best of the ranks, the others are drawn evenly from the rest
@@ -38,20 +38,22 @@ class Draw:
     """
 
     source: str
-    count: int
+    count: int | None = None
     first: int = 1
     depth: int | None = None
     top: int = 0
 
     def __post_init__(self) -> None:
-        if self.count < 1:
+        if self.count is not None and self.count < 1:
             raise RecipeError(f"draw from {self.source}: count is {self.count}; give 1 or more")
         if self.first < 1 or (self.depth is not None and self.depth < self.first):
             raise RecipeError(f"draw from {self.source}: ranks {self.first} to {self.depth}; give 1 <= first <= depth")
-        if not 0 <= self.top <= self.count:
+        if not 0 <= self.top <= (self.count or 0):
             raise RecipeError(f"draw from {self.source}: top is {self.top}; give 0 to count, which is {self.count}")
         if self.source == RANDOM and (self.first, self.depth, self.top) != (1, None, 0):
             raise RecipeError("draw from random: the collection has no ranks; leave first, depth and top out")
+        if self.source == RANDOM and self.count is None:
+            raise RecipeError("draw from random: give a count")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ def mine_groups(
         docids = _drawn([docid for docid, grade in grades.items() if grade >= relevance_level], positives, rng)
         for draw in draws:
             if draw.source == RANDOM:
-                docids += draw_new(collection, draw.count, docids, rng)
+                docids += draw_new(collection, draw.count or 0, docids, rng)
             else:
                 docids += _drawn_from_ranks(runs[draw.source].get(qid, {}), draw, docids, rng)
         if len(docids) < _SMALLEST_GROUP:
@@ -120,6 +122,8 @@ def _drawn_from_ranks(
     documents: Mapping[str, float], draw: Draw, taken: Collection[str], rng: np.random.Generator
 ) -> list[str]:
     ranked = [docid for docid in list(documents)[draw.first - 1 : draw.depth] if docid not in taken]
+    if draw.count is None:
+        return ranked
     return ranked[: draw.top] + _drawn(ranked[draw.top :], draw.count - draw.top, rng)
 
 

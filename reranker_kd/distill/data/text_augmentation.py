@@ -1,11 +1,11 @@
-"""New texts out of old ones: words deleted, masked or swapped, spans and windows, queries taken out of documents.
+"""New texts out of old ones: words deleted or masked, spans, queries taken out of documents.
 
-Pure functions on texts, which :mod:`reranker_kd.distill.data.augmentation` registers and applies. All draw from the
-generator that they are given, and return None where a text is too short to make another one of it.
+Pure functions on texts, which :mod:`reranker_kd.distill.data.augmentation` applies. All draw from the generator that
+they are given, and return None where a text is too short to make another one of it.
 
 Masking and n-gram spans are those of Tang et al. 2019 (arXiv 1903.12136, sec. 3.3), whose third way, replacing words
-by others with the same part of speech, would need a tagger. Deletion and swap are those of Wei and Zou 2019 (EDA, arXiv
-1901.11196), the inverse cloze task is that of Lee et al. 2019 (arXiv 1906.00300, sec. 4).
+by others with the same part of speech, would need a tagger. Deletion is that of Wei and Zou 2019 (EDA, arXiv
+1901.11196), the inverse cloze task that of Lee et al. 2019 (arXiv 1906.00300, sec. 4).
 """
 
 from __future__ import annotations
@@ -52,20 +52,6 @@ def mask_words(text: str, rng: np.random.Generator, *, share: float = 0.1, mask:
     return None if kept is None else " ".join(w if stays else mask for w, stays in zip(words, kept, strict=True))
 
 
-def swap_words(text: str, rng: np.random.Generator, *, swaps: int = 1) -> str | None:
-    """Return the text, single spaces between its words, after two different words changed places, ``swaps`` times."""
-    _check_above_zero("swap", swaps=swaps)
-    words = text.split()
-    if len(set(words)) < 2:
-        return None
-    swapped = words.copy()
-    for _ in range(swaps):
-        one = rng.integers(len(words))
-        other = rng.choice([place for place, word in enumerate(swapped) if word != swapped[one]])
-        swapped[one], swapped[other] = swapped[other], swapped[one]
-    return None if swapped == words else " ".join(swapped)
-
-
 def replace_words(text: str, rng: np.random.Generator, terms: Sequence[str], *, share: float = 0.3) -> str | None:
     """Return the text with some of its words replaced by any terms, single spaces between: at least one is, one is not.
 
@@ -99,6 +85,8 @@ def join_texts(text: str, rng: np.random.Generator, texts: Sequence[str], *, mor
 def sample_span(text: str, rng: np.random.Generator, *, shortest: int = 1, longest: int = 5) -> str | None:
     """Return n successive words of the text, as they stand there; n is drawn evenly, then the place.
 
+    Equal bounds make windows of a fixed length out of documents.
+
     :param shortest: the least n
     :param longest: the greatest n, if the text has more words; 5 in Tang et al.
     """
@@ -112,45 +100,17 @@ def sample_span(text: str, rng: np.random.Generator, *, shortest: int = 1, longe
     return text[words[first].start() : words[first + size - 1].end()]
 
 
-def sample_window(text: str, rng: np.random.Generator, *, words: int = 100) -> str | None:
-    """Return a passage of so many successive words of a longer text, as they stand there."""
-    _check_above_zero("window", words=words)
-    return sample_span(text, rng, shortest=words, longest=words)
-
-
-def query_from_title(
-    text: str,
-    _rng: np.random.Generator,
-    _idf: Mapping[str, float],
-    *,
-    delimiter: str = "\n",
-    longest: int = 32,
-    keep: bool = True,
-) -> PseudoQuery | None:
-    """Return what stands before the first delimiter, as a query.
-
-    :param delimiter: what ends a title; a text without it has none
-    :param longest: the most words of a query
-    :param keep: the document keeps its title
-    """
-    _check_above_zero("title", longest=longest)
-    if not delimiter:
-        raise RecipeError("augmentation title: the delimiter is empty; give what ends a title, such as a line break")
-    title, _, rest = text.strip().partition(delimiter)
-    return _pseudo_query(title, rest, text, keep) if len(title.split()) <= longest else None
-
-
 def query_from_first_sentence(
     text: str, _rng: np.random.Generator, _idf: Mapping[str, float], *, longest: int = 32, keep: bool = True
 ) -> PseudoQuery | None:
-    """Return the first of several sentences, as a query; a line break ends a sentence.
+    """Return the first of several sentences, as a query; a line break ends a sentence, so that a title is one.
 
     :param longest: the most words of a query
     :param keep: the document keeps the sentence
     """
     _check_above_zero("first-sentence", longest=longest)
     first, *others = _sentences(text) or [""]
-    return _pseudo_query(first, " ".join(others), text, keep) if len(first.split()) <= longest else None
+    return (first, text if keep else " ".join(others)) if others and len(first.split()) <= longest else None
 
 
 def query_from_cloze(
@@ -215,12 +175,6 @@ def _kept(count: int, share: float, rng: np.random.Generator) -> list[bool] | No
         place = rng.integers(count)
         kept[place] = not kept[place]
     return [bool(stays) for stays in kept]
-
-
-def _pseudo_query(query: str, rest: str, text: str, keep: bool) -> PseudoQuery | None:
-    if not query.split() or not rest.split():
-        return None
-    return " ".join(query.split()), text if keep else rest.strip()
 
 
 def _sentences(text: str) -> list[str]:

@@ -53,10 +53,3 @@ def _others(embeddings: Tensor, temperature: float) -> Tensor:
     # The text itself is left out by its place, so that no infinity comes near the gradient.
     off_diagonal = ~torch.eye(count, dtype=torch.bool, device=embeddings.device)
     return log_softmax(cosines[off_diagonal].view(count, count - 1), dim=1)
-
-
-EMBEDDING_LOSSES: dict[str, Callable[..., Tensor]] = {
-    "text_embedding": text_embedding,
-    "text_similarity": text_similarity,
-}
-"""The losses of embeddings by name; the first also takes ``projection``, the second ``temperature``."""

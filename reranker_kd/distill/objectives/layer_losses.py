@@ -1,6 +1,6 @@
 """What a student's layers are held against: a teacher's layers (TinyBERT, MiniLM), over the same tokens.
 
-A loss of :data:`LAYER_LOSSES` is a pure function ``loss(student, teacher, token_mask)`` for one pair of layers, with
+A loss is a pure function ``loss(student, teacher, token_mask)`` for one pair of layers, with
 ``token_mask`` bool (n, t): True for a token, False for padding, whose content, even NaN, bears on neither loss nor
 gradient. It returns a scalar, the mean over all tokens of the batch: a long text weighs more than a short one. Half
 precision is widened to float32. Tensors that do not fit together raise :class:`InputError`.
@@ -24,7 +24,8 @@ Projection = Callable[[Tensor], Tensor]
 
 
 def hidden_loss(student: Tensor, teacher: Tensor, token_mask: Tensor, projection: Projection | None = None) -> Tensor:
-    """Return the mean squared difference of hidden states, over tokens and widths (TinyBERT, eq. 8).
+    """Return the mean squared difference of hidden states, over tokens and widths (TinyBERT, eq. 8; of the embedding
+    layers' outputs eq. 9).
 
     :param student: hidden states (n, t, ds)
     :param teacher: hidden states (n, t, dt)
@@ -43,13 +44,6 @@ def hidden_loss(student: Tensor, teacher: Tensor, token_mask: Tensor, projection
         )
     differences = at_least_float32(student) - at_least_float32(teacher.masked_fill(padding, 0.0))
     return masked_mean(differences.square(), ~padding.expand_as(differences))
-
-
-def embedding_loss(
-    student: Tensor, teacher: Tensor, token_mask: Tensor, projection: Projection | None = None
-) -> Tensor:
-    """Return :func:`hidden_loss` of the embedding layers' outputs (TinyBERT, eq. 9)."""
-    return hidden_loss(student, teacher, token_mask, projection)
 
 
 def attention_loss(student: Tensor, teacher: Tensor, token_mask: Tensor) -> Tensor:
@@ -105,15 +99,6 @@ def relations(vectors: Tensor, heads: int) -> Tensor:
     # Mixed precision would multiply in half precision again.
     with torch.autocast(vectors.device.type, enabled=False):
         return joined @ joined.transpose(2, 3) / joined.shape[-1] ** 0.5
-
-
-LAYER_LOSSES: dict[str, Callable[..., Tensor]] = {
-    "embedding": embedding_loss,
-    "hidden": hidden_loss,
-    "attention": attention_loss,
-    "relation_kl": relation_kl,
-}
-"""The losses of layers by name. The first two also take ``projection``."""
 
 
 def layer_mapping(

@@ -1,13 +1,15 @@
 """What a student's scores are held against: a teacher's scores, or human labels.
 
-A loss of :data:`LOSSES` is a pure function of keyword arguments. Every one takes ``student`` and ``mask``, then what
-:func:`targets` names, then what :func:`options` names; it returns a scalar.
+A loss is a pure function that takes ``student`` and ``mask``, and of what follows that which it reads; its keyword-only
+arguments are its options. It returns a scalar.
 
 - ``student`` and ``teacher``, (q, c): scores of c candidates for each of q queries, on the scale of a logit. For a
   classifier of two classes that is the difference of its logits: softmax(z)_1 = sigmoid(z_1 - z_0).
 - ``mask``, (q, c), bool: True where a candidate exists. What stands elsewhere, even NaN, bears on neither loss nor
   gradient.
 - ``labels``, (q, c): human grades, above 0 relevant, NaN where nobody judged.
+- ``similarities``, (q, q * c): scores of each query with the candidates of all queries of the batch, group after group.
+- ``docids``, (q, c): whole numbers, equal where the document is the same, below 0 where there is no candidate.
 
 A loss is the mean over what is valid: candidates, pairs or groups, as it says; of nothing it is 0, with gradient 0.
 bfloat16 and float16 are widened, so that every loss computes in float32 at least. Tensors that do not fit together
@@ -15,10 +17,6 @@ raise :class:`InputError`, and so does an option out of its range.
 """
 
 from __future__ import annotations
-
-import inspect
-from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -68,20 +66,6 @@ def margin_mse(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     return masked_mean(_differences(student - teacher).square(), _pairs(mask).triu(diagonal=1))
 
 
-def list_mse(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean squared difference of scores from which each group's mean was taken, over candidates.
-
-    Of no paper: :func:`logit_mse` that leaves open where a student's scores lie for a query. In a group of c it is
-    (c - 1) / 2c of :func:`margin_mse`, so that groups weigh by their candidates and not by their pairs. Groups of one
-    are left out.
-    """
-    student, teacher = _scores(mask, student=student, teacher=teacher)
-    counts = mask.sum(1, keepdim=True)
-    differences = student - teacher
-    centred = differences - differences.sum(1, keepdim=True) / counts.clamp(min=1)
-    return masked_mean(centred.square(), mask & (counts > 1))
-
-
 def rank_kl(student: Tensor, teacher: Tensor, mask: Tensor, *, temperature: float = 1.0) -> Tensor:
     """Return KL(softmax(t / T) || softmax(s / T)) over each group, times T^2: the mean over groups of two or more.
 
@@ -106,44 +90,39 @@ def ranknet(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
 
 def contrastive_kd(
     student: Tensor,
-    teacher: Tensor | None,
-    labels: Tensor | None,
+    teacher: Tensor,
+    labels: Tensor,
     mask: Tensor,
+    similarities: Tensor,
+    docids: Tensor,
     *,
     temperature: float = 1.0,
     alpha: float = 0.5,
     scale: float = 1.0,
 ) -> Tensor:
-    """Return alpha * soft + (1 - alpha) * hard, where each query meets the documents of the whole batch (q, d).
+    """Return alpha * soft + (1 - alpha) * hard: in-batch negatives beside the teacher (TCT-ColBERTv2, Lin et al. 2021).
 
-    *soft* is :func:`rank_kl` at the temperature (in-batch negatives with a teacher: TCT-ColBERTv2, Lin et al. 2021).
-    *hard* is the cross-entropy of softmax(s), at temperature 1, against the documents with labels above 0, in equal
-    shares: the mean over queries that have one (DPR, Karpukhin et al. 2020, eq. 2). All others count as negative,
-    judged or not: clear the mask where a relevant document stands in the batch again, as :func:`in_batch` does.
+    *soft* is :func:`rank_kl` over a query's own candidates, the only ones that the teacher knows. *hard* is the
+    cross-entropy of the softmax over the documents of the whole batch, at temperature 1, against the relevant ones in
+    equal shares: the mean over queries that have one (DPR, Karpukhin et al. 2020, eq. 2). Relevant are documents with
+    labels above 0, and where nobody judged the teacher's best; all others count as negative.
 
-    :param student: similarities of q queries and d documents
-    :param teacher: scores (q, d); None takes *hard* alone
-    :param labels: grades (q, d); None takes *soft* alone
-    :param mask: documents (q, d) that take part for a query
-    :param alpha: weight of *soft*, 0 to 1, where there are both
+    :param alpha: weight of *soft*, 0 to 1
     :param scale: multiplies the similarities: 1 for logits, the likes of 20 for cosines
     """
     if not 0 <= alpha <= 1:
         raise InputError(f"alpha is {alpha}: give a weight from 0 to 1")
-    (student,) = _scores(mask, student=student)
-    logits = student * scale
-    if labels is None:
-        if teacher is None:
-            raise InputError("contrastive_kd has neither teacher nor labels: give one of them or both")
-        return rank_kl(logits, teacher, mask, temperature=temperature)
-    hard = _softmax_cross_entropy(logits, labels, mask)
-    if teacher is None:
-        return hard
-    return alpha * rank_kl(logits, teacher, mask, temperature=temperature) + (1 - alpha) * hard
+    _check(mask, labels=labels, docids=docids)
+    soft = rank_kl(student, teacher, mask, temperature=temperature)
+    best = teacher.masked_fill(~mask, -torch.inf).argmax(1, keepdim=True)
+    labels = labels.where(~labels.isnan(), torch.zeros_like(labels).scatter(1, best, 1.0))
+    everyones, allowed = in_batch(docids, labels, docids >= 0)
+    hard = _softmax_cross_entropy(at_least_float32(similarities) * scale, everyones, allowed)
+    return alpha * soft + (1 - alpha) * hard
 
 
 def in_batch(documents: Tensor, labels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Return labels and mask (q, q * c) of each query against the candidates of all queries, for contrastive_kd.
+    """Return labels and mask (q, q * c) of each query against the candidates of all, for :func:`contrastive_kd`.
 
     A document of the query's own group counts there alone: where another group holds it too, it is masked, since it
     may be relevant. Candidates of other groups are unjudged.
@@ -157,31 +136,6 @@ def in_batch(documents: Tensor, labels: Tensor, mask: Tensor) -> tuple[Tensor, T
     own = torch.eye(queries, dtype=torch.bool, device=mask.device).repeat_interleave(candidates, dim=1)
     in_own_group = ((documents[:, :, None] == documents.flatten()) & mask[:, :, None]).any(1)
     return labels.flatten().where(own, torch.nan), mask.flatten() & (own | ~in_own_group)
-
-
-LOSSES: dict[str, Callable[..., Tensor]] = {
-    "soft_cross_entropy": soft_cross_entropy,
-    "hard_cross_entropy": hard_cross_entropy,
-    "logit_mse": logit_mse,
-    "margin_mse": margin_mse,
-    "list_mse": list_mse,
-    "rank_kl": rank_kl,
-    "ranknet": ranknet,
-    "contrastive_kd": contrastive_kd,
-}
-"""The losses of scores by name. The last takes the batch's documents, (q, d), for a query's candidates."""
-
-
-def targets(name: str) -> tuple[str, ...]:
-    """Return what a loss of :data:`LOSSES` is held against: ``teacher``, ``labels`` or both."""
-    parameters = inspect.signature(LOSSES[name]).parameters
-    return tuple(target for target in ("teacher", "labels") if target in parameters)
-
-
-def options(name: str) -> dict[str, Any]:
-    """Return the options of a loss of :data:`LOSSES` with their defaults."""
-    parameters = inspect.signature(LOSSES[name]).parameters.values()
-    return {parameter.name: parameter.default for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
 
 
 def masked_mean(values: Tensor, valid: Tensor) -> Tensor:

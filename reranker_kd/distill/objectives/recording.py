@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
+from reranker_kd.distill.objectives.layer_losses import relations
 from reranker_kd.errors import RecipeError
 
 
@@ -31,6 +32,43 @@ class Recorded:
         """Return Q K^T / sqrt(d) of a layer counted from 1, (n, heads, tokens, tokens), before mask and softmax."""
         queries, keys = self.queries[layer - 1], self.keys[layer - 1]
         return queries @ keys.transpose(2, 3) / queries.shape[3] ** 0.5
+
+
+Compared = list[tuple[Tensor, Tensor]]
+"""What of a student is held against what of its teacher."""
+
+Mapping = tuple[int, ...]
+"""The teacher's layer of each of the student's; see :func:`~reranker_kd.distill.objectives.layer_losses.layer_mapping`.
+"""
+
+
+def _embedding_layer(ours: Recorded, theirs: Recorded, _mapping: Mapping) -> Compared:
+    return [(ours.hidden[0], theirs.hidden[0])]
+
+
+def _hidden(ours: Recorded, theirs: Recorded, mapping: Mapping) -> Compared:
+    return [(ours.hidden[m], theirs.hidden[g]) for m, g in enumerate(mapping, start=1)]
+
+
+def _attention(ours: Recorded, theirs: Recorded, mapping: Mapping) -> Compared:
+    return [(ours.attention_scores(m), theirs.attention_scores(g)) for m, g in enumerate(mapping, start=1)]
+
+
+def _relations(ours: Recorded, theirs: Recorded, mapping: Mapping) -> Compared:
+    # MiniLMv2: the last mapped layer alone, in as many relation heads as the teacher has heads.
+    m, g, heads = len(mapping) - 1, mapping[-1] - 1, theirs.queries[0].shape[1]
+    both = [(ours.queries, theirs.queries), (ours.keys, theirs.keys), (ours.values, theirs.values)]
+    return [(relations(student[m], heads), relations(teacher[g], heads)) for student, teacher in both]
+
+
+LAYERS: dict[str, Callable[[Recorded, Recorded, Mapping], Compared]] = {
+    "embedding_layer": _embedding_layer,
+    "hidden": _hidden,
+    "attention": _attention,
+    "relations": _relations,
+}
+"""What losses over layers read: hidden states (n, t, d) of the embedding layer or of all mapped layers, attention
+scores before the softmax or relations of queries, keys and values (n, heads, t, t)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from reranker_kd.errors import InputError
-from reranker_kd.evaluate.agreement import agreement_of_rankings, mean_defined, z_scores
+from reranker_kd.evaluate.agreement import agreement_of_rankings, mean_defined
+from reranker_kd.evaluate.normalisation import z_scores
 from reranker_kd.types import Run, in_rank_order
 
 _Scores = npt.NDArray[np.float64]

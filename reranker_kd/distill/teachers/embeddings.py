@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from reranker_kd.distill.data.transfer_set import TransferSet
-from reranker_kd.distill.teachers.teacher import ModelSettings
+from reranker_kd.distill.teachers.model import ModelSettings
 from reranker_kd.errors import ModelError, RecipeError
 from reranker_kd.formats.files import save_array
+from reranker_kd.inference.options import ModelOptions
 from reranker_kd.inference.text_encoder import TextEncoder, load_encoder
 from reranker_kd.progress import progress_bar
 from reranker_kd.types import FloatArray
@@ -26,9 +27,9 @@ def encoder_of(settings: ModelSettings | None) -> TextEncoder:
     """
     if settings is None:
         raise RecipeError("teacher: losses over embeddings need a bi-encoder among the teachers, such as model: NAME")
-    asked = {"max_length": settings.max_length, "device": settings.device, "precision": settings.precision}
+    options = settings.model_dump(include=set(ModelOptions.model_fields), exclude_defaults=True)
     try:
-        return load_encoder(settings.model, **{key: value for key, value in asked.items() if value is not None})
+        return load_encoder(settings.model, **options)
     except ModelError as error:
         raise RecipeError(f"teacher.model: {error}") from None
 

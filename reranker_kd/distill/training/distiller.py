@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from reranker_kd.distill.data.batches import Chunks, GroupBatch, Inputs, TextBatch
-from reranker_kd.distill.methods import MASKED_LANGUAGE_MODEL, LossTerm, Stage
-from reranker_kd.distill.objectives.embedding_losses import EMBEDDING_LOSSES
-from reranker_kd.distill.objectives.layer_losses import (
-    attention_loss,
-    hidden_loss,
-    layer_mapping,
-    relation_kl,
-    relations,
-)
-from reranker_kd.distill.objectives.losses import LOSSES, in_batch, rank_kl, targets
+from reranker_kd.distill.methods import Stage
+from reranker_kd.distill.objectives.layer_losses import layer_mapping
 from reranker_kd.distill.objectives.masked_language_model import MaskedLanguageModel
-from reranker_kd.distill.objectives.recording import LayerTeacher, Recorded, depth_of, recording
+from reranker_kd.distill.objectives.recording import LAYERS, LayerTeacher, Recorded, depth_of, recording
+from reranker_kd.distill.objectives.registry import GROUPS, LOSSES
 from reranker_kd.distill.students import Student
 from reranker_kd.errors import RecipeError
-from reranker_kd.models.twin import Twin
 
 
 class Distiller(torch.nn.Module):
@@ -32,7 +25,6 @@ class Distiller(torch.nn.Module):
     :param stage: which losses
     :param layer_teacher: reads the same tokens, for losses over layers; it is frozen
     :param teacher_width: numbers of an embedding of a teacher that is a bi-encoder, for losses over embeddings
-    :param masked_language_model: the objective without a teacher, where the stage has it
     :raises RecipeError: losses that this student or teacher cannot have
     """
 
@@ -45,31 +37,43 @@ class Distiller(torch.nn.Module):
         stage: Stage,
         layer_teacher: LayerTeacher | None = None,
         teacher_width: int | None = None,
-        masked_language_model: MaskedLanguageModel | None = None,
     ) -> None:
         super().__init__()
-        self.network = student.network
-        self.stage = stage
-        self.masked_language_model = masked_language_model
-        self.projections = torch.nn.ModuleList()
-        self._mapping: tuple[int, ...] = ()
+        self.network: Any = student.network
+        self.projections = torch.nn.ModuleDict()
+        self.masked_language_model: MaskedLanguageModel | None = None
+        self._losses = {name: LOSSES[name] for name in stage.losses}
+        self._terms = stage.losses
+        self._reads = stage.reads
         # No module of this one, so that it is neither trained nor saved with the student.
         self._teacher: LayerTeacher | None = None
-        if stage.layer_losses:
-            self._prepare_layers(student, layer_teacher)
-        if "contrastive_kd" in stage.losses and not isinstance(student.network, Twin):
+        if self._reading(LAYERS):
+            self._prepare_layers(student, stage, layer_teacher)
+        reads_texts = student.kind.reads == "texts"
+        if (names := self._reading({"similarities"})) and not reads_texts:
             raise RecipeError(
-                "student.kind: contrastive_kd meets each query with every document of the batch, as only a twin can: "
-                "take student.kind twin, or rank_kl"
+                f"student.kind: {', '.join(names)} meets each query with every document of the batch, as only a "
+                "student that reads texts apart can: take one, or another loss, such as rank_kl"
             )
-        if stage.embedding_losses:
-            self._prepare_embeddings(student, teacher_width)
+        if names := self._reading({"embeddings"}):
+            if not reads_texts or teacher_width is None:
+                raise RecipeError(
+                    f"losses {', '.join(names)} need a student that reads texts apart (student.kind) and a bi-encoder "
+                    "as teacher (teacher.model): or take a method without embeddings"
+                )
+            self._prepare_projections({"embeddings"}, cast(Any, student.network).dimension(), teacher_width)
+        if self._reading({"masked_tokens"}):
+            self.masked_language_model = MaskedLanguageModel(student.encoder, student.tokenizer)
 
-    def _prepare_layers(self, student: Student, teacher: LayerTeacher | None) -> None:
+    def _reading(self, readings: Any) -> list[str]:
+        """Return the names of the losses that read any of these."""
+        return [name for name, loss in self._losses.items() if not set(readings).isdisjoint(loss.reads)]
+
+    def _prepare_layers(self, student: Student, stage: Stage, teacher: LayerTeacher | None) -> None:
         if student.encoder is None or teacher is None:
             raise RecipeError(
-                f"losses {', '.join(self.stage.layer_losses)} need a transformer as student and a model as teacher: "
-                "take student.kind cross-encoder or gated-cross-encoder and teacher.model, or a method without layers"
+                f"losses {', '.join(self._reading(LAYERS))} need a transformer that reads pairs as student "
+                "(student.kind) and a model as teacher (teacher.model): or take a method without layers"
             )
         ours, theirs = student.encoder.config, teacher.encoder.config
         if ours.vocab_size != theirs.vocab_size:
@@ -77,33 +81,28 @@ class Distiller(torch.nn.Module):
                 f"student.start: its vocabulary has {ours.vocab_size} tokens, the teacher's {theirs.vocab_size}: "
                 "layers are compared over the same tokens, so start from a model of the teacher's vocabulary"
             )
-        if "attention" in self.stage.losses and ours.num_attention_heads != theirs.num_attention_heads:
+        if "attention" in self._reads and ours.num_attention_heads != theirs.num_attention_heads:
             raise RecipeError(
                 f"student.heads: {ours.num_attention_heads} heads cannot learn attention from the teacher's "
                 f"{theirs.num_attention_heads}: make them equal, or take relation_kl in place of attention"
             )
-        if "relation_kl" in self.stage.losses and ours.hidden_size % theirs.num_attention_heads:
+        if "relations" in self._reads and ours.hidden_size % theirs.num_attention_heads:
             raise RecipeError(
                 f"student.hidden_size: {ours.hidden_size} does not divide into the teacher's "
-                f"{theirs.num_attention_heads} heads, which relation_kl compares: take a multiple of them"
+                f"{theirs.num_attention_heads} heads, whose relations are compared: take a multiple of them"
             )
-        self._mapping = layer_mapping(depth_of(student.encoder), depth_of(teacher.encoder), self.stage.layer_mapping)
-        if ours.hidden_size != theirs.hidden_size and {"embedding", "hidden"} & self.stage.losses.keys():
-            # One for the embeddings, one for all layers (TinyBERT, equations 8 and 9).
-            self.projections.extend(torch.nn.Linear(ours.hidden_size, theirs.hidden_size, bias=False) for _ in range(2))
+        self._mapping = layer_mapping(depth_of(student.encoder), depth_of(teacher.encoder), stage.layer_mapping)
+        # One for the embeddings, one for all layers (TinyBERT, equations 8 and 9).
+        self._prepare_projections(LAYERS, ours.hidden_size, theirs.hidden_size)
         self._encoder = (student.encoder,)
         teacher.network.eval().requires_grad_(False)
         self._teacher = teacher
 
-    def _prepare_embeddings(self, student: Student, teacher_width: int | None) -> None:
-        if not isinstance(student.network, Twin) or teacher_width is None:
-            raise RecipeError(
-                f"losses {', '.join(self.stage.embedding_losses)} need a twin as student and a bi-encoder as teacher: "
-                "take student.kind twin and teacher.model, or a method without embeddings"
-            )
-        width = student.network.dimension()
-        if width != teacher_width and "text_embedding" in self.stage.losses:
-            self.projections.append(torch.nn.Linear(width, teacher_width, bias=False))
+    def _prepare_projections(self, readings: Any, ours: int, theirs: int) -> None:
+        for name in self._reading(readings):
+            loss = self._losses[name]
+            if ours != theirs and loss.projection and loss.reads[0] not in self.projections:
+                self.projections[loss.reads[0]] = torch.nn.Linear(ours, theirs, bias=False)
 
     def forward(self, batch: GroupBatch | None = None, texts: TextBatch | None = None) -> dict[str, Tensor]:
         """Return the loss and its parts.
@@ -114,24 +113,43 @@ class Distiller(torch.nn.Module):
         layers = _Sums()
         if batch is None:
             assert texts is not None
-            parts = {}
-            if self.masked_language_model is not None:
-                assert texts.documents is not None
-                parts[MASKED_LANGUAGE_MODEL] = self.masked_language_model(texts.documents)
-            if self.stage.embedding_losses:
-                parts |= self._embedding_losses(texts)
-            if self.stage.layer_losses:
-                assert texts.documents is not None
-                for inputs in texts.documents.inputs:
-                    self._encode_and_compare(inputs, layers)
+            parts = self._text_losses(texts, layers)
         elif batch.pairs is not None:
             scores = self._pair_scores(batch.pairs, layers)
-            parts = self._score_losses(_grid(scores, batch.mask), batch)
+            parts = self._group_losses(batch, scores)
         else:
-            parts = self._twin_losses(batch)
+            parts = self._group_losses(batch, *self._scores_of_texts(batch))
         parts |= layers.means()
-        loss = sum(self.stage.losses[name].weight * value for name, value in parts.items())
+        loss = torch.stack([self._terms[name].weight * value for name, value in parts.items()]).sum()
         return {"loss": loss, **{name: value.detach() for name, value in parts.items()}}
+
+    def _call(self, name: str, **given: Tensor) -> Tensor:
+        loss = self._losses[name]
+        own = {"projection": self.projections[loss.reads[0]]} if loss.reads[0] in self.projections else {}
+        return loss.function(**given, **(own if loss.projection else {}), **self._terms[name].options)
+
+    def _text_losses(self, texts: TextBatch, layers: _Sums) -> dict[str, Tensor]:
+        parts = {}
+        if self.masked_language_model is not None:
+            assert texts.documents is not None
+            logits, labels = self.masked_language_model(texts.documents)
+            parts = {name: self._call(name, student=logits, labels=labels) for name in self._reading({"masked_tokens"})}
+        if "embeddings" in self._reads:
+            assert texts.teacher is not None
+            twin: Any = self.network
+            sides = [(twin.query_tower, texts.queries), (twin.document_tower, texts.documents)]
+            vectors = torch.cat([_encode(tower, chunks) for tower, chunks in sides if chunks is not None])
+            # Of length 1 whatever the crossing: so are the teacher's.
+            vectors = normalize(vectors.float(), dim=1)
+            for name in self._reading({"embeddings"}):
+                parts[name] = self._call(name, student=vectors, teacher=texts.teacher)
+        if self._teacher is not None:
+            assert texts.documents is not None
+            for inputs in texts.documents.inputs:
+                with recording(self._encoder[0]) as ours:
+                    self._encoder[0](**inputs)
+                self._compare(self._teacher.encoder, ours, inputs, layers)
+        return parts
 
     def _pair_scores(self, pairs: Chunks, layers: _Sums) -> Tensor:
         rows = []
@@ -142,114 +160,49 @@ class Distiller(torch.nn.Module):
                 self._compare(self._teacher.network, ours, inputs, layers)
             else:
                 outputs = self.network(**inputs)
-            rows.append(getattr(outputs, "logits", outputs)[:, 0].float())
+            rows.append(outputs[:, 0].float())
         return _in_order(torch.cat(rows), pairs.order)
 
-    def _embedding_losses(self, texts: TextBatch) -> dict[str, Tensor]:
-        twin = self.network
-        assert isinstance(twin, Twin) and texts.teacher is not None
-        sides = [(twin.query_tower, texts.queries), (twin.document_tower, texts.documents)]
-        vectors = torch.cat([_encode(tower, chunks) for tower, chunks in sides if chunks is not None])
-        # Of length 1 whatever the crossing: so are the teacher's.
-        vectors = torch.nn.functional.normalize(vectors.float(), dim=1)
-        parts = {}
-        for name, term in self.stage.embedding_losses.items():
-            given: dict[str, Any] = dict(term.options)
-            if name == "text_embedding" and len(self.projections):
-                given["projection"] = self.projections[0]
-            parts[name] = EMBEDDING_LOSSES[name](vectors, texts.teacher, **given)
-        return parts
-
-    def _encode_and_compare(self, inputs: Inputs, layers: _Sums) -> None:
-        with recording(self._encoder[0]) as ours:
-            self._encoder[0](**inputs)
-        assert self._teacher is not None
-        self._compare(self._teacher.encoder, ours, inputs, layers)
-
-    def _compare(self, teacher: Any, ours: Recorded, inputs: Inputs, layers: _Sums) -> None:
+    def _compare(self, reader: Any, ours: Recorded, inputs: Inputs, layers: _Sums) -> None:
         assert self._teacher is not None
         with torch.no_grad(), recording(self._teacher.encoder) as theirs:
-            teacher(**inputs)
+            reader(**inputs)
         mask = inputs["attention_mask"].bool()
-        weight = int(mask.sum())
-        embedding, hidden = self.projections if len(self.projections) else (None, None)
-        for name in self.stage.layer_losses:
-            if name == "embedding":
-                values = [hidden_loss(ours.hidden[0], theirs.hidden[0], mask, embedding)]
-            elif name == "hidden":
-                values = [
-                    hidden_loss(ours.hidden[m], theirs.hidden[g], mask, hidden)
-                    for m, g in enumerate(self._mapping, start=1)
-                ]
-            elif name == "attention":
-                values = [
-                    attention_loss(ours.attention_scores(m), theirs.attention_scores(g), mask)
-                    for m, g in enumerate(self._mapping, start=1)
-                ]
-            else:
-                values = self._relation_losses(ours, theirs, mask)
-            layers.add(name, sum(values), weight)
+        for name in self._reading(LAYERS):
+            compared = LAYERS[self._losses[name].reads[0]](ours, theirs, self._mapping)
+            values = [self._call(name, student=one, teacher=other, token_mask=mask) for one, other in compared]
+            layers.add(name, torch.stack(values).sum(), int(mask.sum()))
 
-    def _relation_losses(self, ours: Recorded, theirs: Recorded, mask: Tensor) -> list[Tensor]:
-        # MiniLMv2: the last mapped layer alone, of queries, keys and values.
-        m, g, heads = len(self._mapping), self._mapping[-1], theirs.queries[0].shape[1]
-        both = [(ours.queries, theirs.queries), (ours.keys, theirs.keys), (ours.values, theirs.values)]
-        return [
-            relation_kl(relations(student[m - 1], heads), relations(teacher[g - 1], heads), mask)
-            for student, teacher in both
-        ]
-
-    def _twin_losses(self, batch: GroupBatch) -> dict[str, Tensor]:
-        twin, (queries, documents) = self.network, (batch.queries, batch.documents)
-        assert isinstance(twin, Twin) and queries is not None and documents is not None
-        query_vectors = twin.crossing.prepare(_encode(twin.query_tower, queries))
-        document_vectors = twin.crossing.prepare(_encode(twin.document_tower, documents))
-        rows = batch.mask.nonzero()[:, 0]
-        scores = twin.crossing.logits(twin.crossing(query_vectors[rows], document_vectors))
-        parts = self._score_losses(_grid(scores, batch.mask), batch, skip="contrastive_kd")
-        if "contrastive_kd" in self.stage.losses:
-            parts["contrastive_kd"] = self._contrastive(
-                self.stage.losses["contrastive_kd"], batch, _grid(scores, batch.mask), query_vectors, document_vectors
-            )
-        return parts
-
-    def _contrastive(
-        self, term: LossTerm, batch: GroupBatch, own: Tensor, queries: Tensor, documents: Tensor
-    ) -> Tensor:
-        """The teacher knows a query's own candidates alone: soft there, hard against the whole batch."""
-        assert isinstance(self.network, Twin)
-        crossing = self.network.crossing
-        flat = batch.mask.flatten()
-        every = own.new_zeros(len(queries), len(flat))
+    def _scores_of_texts(self, batch: GroupBatch) -> tuple[Tensor, Tensor | None]:
+        """Return the scores of all candidates (n,) and, where a loss reads them, the similarities (q, q * c)."""
+        twin: Any = self.network
+        assert batch.queries is not None and batch.documents is not None
+        queries = twin.crossing.prepare(_encode(twin.query_tower, batch.queries))
+        documents = twin.crossing.prepare(_encode(twin.document_tower, batch.documents))
+        scores = twin.crossing.logits(twin.crossing(queries[batch.mask.nonzero()[:, 0]], documents))
+        if "similarities" not in self._reads:
+            return scores, None
         q, d = len(queries), len(documents)
-        pairs = crossing(queries.repeat_interleave(d, dim=0), documents.repeat(q, 1))
-        every[:, flat] = crossing.logits(pairs).view(q, d)
-        best = batch.teacher.nan_to_num(nan=-torch.inf).masked_fill(~batch.mask, -torch.inf).argmax(1)
-        labels = torch.zeros_like(batch.teacher).scatter(1, best[:, None], 1.0)
-        labels = torch.where(batch.labels.isnan(), labels, batch.labels)
-        spread, mask = in_batch(batch.docids, labels, batch.mask)
-        options = dict(term.options)
-        alpha = options.pop("alpha", 0.5)
-        temperature = options.pop("temperature", 1.0)
-        hard = LOSSES["contrastive_kd"](student=every, teacher=None, labels=spread, mask=mask, **options)
-        known = batch.mask & ~batch.teacher.isnan()
-        soft = rank_kl(own, batch.teacher.nan_to_num(), known, temperature=temperature)
-        return alpha * soft + (1 - alpha) * hard
+        every = twin.crossing.logits(twin.crossing(queries.repeat_interleave(d, dim=0), documents.repeat(q, 1)))
+        similarities = scores.new_zeros(q, batch.mask.numel())
+        similarities[:, batch.mask.flatten()] = every.view(q, d)
+        return scores, similarities
 
-    def _score_losses(self, scores: Tensor, batch: GroupBatch, skip: str = "") -> dict[str, Tensor]:
-        given = {"teacher": batch.teacher.nan_to_num(), "labels": batch.labels}
+    def _group_losses(self, batch: GroupBatch, scores: Tensor, similarities: Tensor | None = None) -> dict[str, Tensor]:
+        read: dict[str, dict[str, Any]] = {
+            "scores": {"student": scores.new_zeros(batch.mask.shape).masked_scatter(batch.mask, scores)},
+            "teacher": {"teacher": batch.teacher.nan_to_num()},
+            "labels": {"labels": batch.labels},
+            "similarities": {"similarities": similarities, "docids": batch.docids},
+        }
         # Where the teacher has no opinion, only labels teach.
         known = batch.mask & ~batch.teacher.isnan()
-        return {
-            name: LOSSES[name](
-                student=scores,
-                mask=known if "teacher" in targets(name) else batch.mask,
-                **{target: given[target] for target in targets(name)},
-                **term.options,
-            )
-            for name, term in self.stage.losses.items()
-            if name in LOSSES and name != skip
-        }
+        parts = {}
+        for name in self._reading(GROUPS):
+            reads = self._losses[name].reads
+            given = {key: value for reading in reads for key, value in read[reading].items()}
+            parts[name] = self._call(name, mask=known if "teacher" in reads else batch.mask, **given)
+        return parts
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         # A teacher that is not registered still goes where the student goes.
@@ -259,10 +212,18 @@ class Distiller(torch.nn.Module):
 
     def state_dict(self, *arguments: Any, **keywords: Any) -> Any:
         """Return what a checkpoint keeps: a tower that serves both sides is in it once."""
-        state = super().state_dict(*arguments, **keywords)
-        if isinstance(self.network, Twin) and self.network.shared:
-            return {name: value for name, value in state.items() if not name.startswith("network.document_tower.")}
-        return state
+        return distinct(super().state_dict(*arguments, **keywords))
+
+
+def distinct(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return each of the weights once: two names of one tower or table are one entry, the first."""
+    seen: set[int] = set()
+    kept = {}
+    for name, value in weights.items():
+        if value.data_ptr() not in seen or value.numel() == 0:
+            seen.add(value.data_ptr())
+            kept[name] = value
+    return kept
 
 
 class _Sums:
@@ -286,7 +247,3 @@ def _encode(tower: Any, chunks: Chunks) -> Tensor:
 
 def _in_order(rows: Tensor, order: Tensor) -> Tensor:
     return torch.empty_like(rows).index_copy(0, order, rows)
-
-
-def _grid(scores: Tensor, mask: Tensor) -> Tensor:
-    return scores.new_zeros(mask.shape).masked_scatter(mask, scores)

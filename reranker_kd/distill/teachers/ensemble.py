@@ -1,0 +1,90 @@
+"""Several teachers as one: the weighted mean of their scores, made comparable first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import AfterValidator
+
+from reranker_kd.distill.data.transfer_set import ScoredPair, TransferSet
+from reranker_kd.distill.teachers.base import Teacher, TeacherSettings
+from reranker_kd.distill.teachers.registry import AnyTeacher, make_teacher
+from reranker_kd.evaluate.normalisation import Numbers, Scores, min_max, z_scores
+from reranker_kd.rerank.base import Progress, no_progress
+from reranker_kd.types import FloatArray
+
+Normalisation = Literal["zscore", "minmax", "raw"]
+
+
+def raw(scores: Scores, queries: Numbers) -> Scores:  # noqa: ARG001
+    """Take the scores as they are."""
+    return scores
+
+
+NORMALISATIONS: dict[Normalisation, Callable[[Scores, Numbers], Scores]] = {
+    "zscore": z_scores,
+    "minmax": min_max,
+    "raw": raw,
+}
+"""How an ensemble makes its members' scores comparable, for each query."""
+
+
+def _not_empty(members: tuple[TeacherSettings, ...]) -> tuple[TeacherSettings, ...]:
+    # As a field's min_length it would also count the faults of members as members that are missing.
+    if not members:
+        raise ValueError("give at least one member, such as model: NAME")
+    return members
+
+
+class EnsembleSettings(TeacherSettings):
+    """The weighted mean of several teachers, over each query's documents made comparable first.
+
+    A member without an opinion of a pair is left out there, and the weights of the others are taken to sum to 1: such
+    a pair is scored on the others' scale, which is why normalised scores are the default.
+
+    :param normalise: over the distinct documents that are scored for a query and that the member has an opinion of:
+        ``zscore``, ``minmax`` or ``raw``
+    """
+
+    ensemble: Annotated[tuple[AnyTeacher, ...], AfterValidator(_not_empty)]
+    normalise: Normalisation = "zscore"
+
+    def make(self, cache_folder: str | Path) -> Teacher:
+        """Make the members."""
+        members = [(make_teacher(member, cache_folder), member.weight) for member in self.ensemble]
+        return EnsembleTeacher(members, self.normalise)
+
+
+class EnsembleTeacher(Teacher):
+    """The weighted mean of several teachers; see :class:`EnsembleSettings`. NaN where no member has an opinion.
+
+    :param members: teachers, each with a weight above 0
+    """
+
+    def __init__(self, members: Sequence[tuple[Teacher, float]], normalise: Normalisation = "zscore") -> None:
+        self._members = tuple(members)
+        self._normalise = normalise
+
+    def scores(self, ts: TransferSet, pairs: Sequence[ScoredPair], on_progress: Progress = no_progress) -> FloatArray:
+        """Return the members' mean of each pair."""
+        # A document that stands in two groups of a query counts once in its mean and deviation.
+        places = {pair: place for place, pair in enumerate(dict.fromkeys(pairs))}
+        numbers = {qid: number for number, qid in enumerate(dict.fromkeys(qid for qid, _ in places))}
+        queries = np.fromiter((numbers[qid] for qid, _ in places), dtype=np.intp, count=len(places))
+        total, weights = np.zeros(len(places)), np.zeros(len(places))
+        share = len(pairs) / max(1, len(places) * len(self._members))
+        for teacher, weight in self._members:
+            own = teacher.scores(ts, list(places), lambda done: on_progress(done * share)).astype(np.float64)
+            known = ~np.isnan(own)
+            total[known] += weight * NORMALISATIONS[self._normalise](own[known], queries[known])
+            weights[known] += weight
+        means = np.divide(total, weights, out=np.full(len(places), np.nan), where=weights > 0)
+        return means[[places[pair] for pair in pairs]].astype(np.float32)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the members with their weights."""
+        members = [{"weight": weight, **teacher.describe()} for teacher, weight in self._members]
+        return {"teacher": "ensemble", "normalise": self._normalise, "members": members}

@@ -1,0 +1,101 @@
+"""Teachers whose scores are there already: the scores or ranks of a run, human grades."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from reranker_kd.distill.data.transfer_set import ScoredPair, TransferSet
+from reranker_kd.distill.teachers.base import Place, Teacher, TeacherSettings
+from reranker_kd.formats.qrels import read_qrels
+from reranker_kd.formats.runs import read_run
+from reranker_kd.provenance import file_record
+from reranker_kd.rerank.base import Progress, no_progress
+from reranker_kd.types import FloatArray, Qrels, Run
+
+
+class TableTeacher(Teacher):
+    """Scores by qid and docid; it needs no texts and knows no augmented ones.
+
+    :param scores: qid -> docid -> score
+    :param absent: qid -> the score of the documents that the query lacks in ``scores``; NaN for all other queries
+    :param description: what identifies it, as JSON values
+    """
+
+    def __init__(
+        self, scores: Mapping[str, Mapping[str, float]], absent: Mapping[str, float], description: Mapping[str, Any]
+    ) -> None:
+        self._scores = scores
+        self._absent = absent
+        self._description = description
+
+    def scores(
+        self,
+        ts: TransferSet,  # noqa: ARG002
+        pairs: Sequence[ScoredPair],
+        on_progress: Progress = no_progress,
+    ) -> FloatArray:
+        """Return what the table has for each pair."""
+        nothing: Mapping[str, float] = {}
+        found = [self._scores.get(qid, nothing).get(docid, self._absent.get(qid, np.nan)) for qid, docid in pairs]
+        on_progress(len(pairs))
+        return np.asarray(found, dtype=np.float32)
+
+    def describe(self) -> dict[str, Any]:
+        """Return where the table came from and how it is used."""
+        return dict(self._description)
+
+
+class RunSettings(TeacherSettings):
+    """The scores or the ranks of a run, from whatever system; no opinion of queries and documents that the run lacks.
+
+    :param use: ``score``; ``rank`` for minus the rank; ``reciprocal_rank`` for 1 / (k + rank) (Cormack et al. 2009);
+        ranks count from 1
+    :param k: what dampens high ranks in reciprocal ranks
+    :param absent: for documents that the run lacks, of a query that it has: ``unknown`` gives NaN, ``worst`` the
+        lowest score of the query, or what the rank after the last gives
+    """
+
+    run: Place
+    use: Literal["score", "rank", "reciprocal_rank"] = "score"
+    k: int = Field(default=60, ge=0)
+    absent: Literal["unknown", "worst"] = "unknown"
+
+    def make(self, cache_folder: str | Path) -> Teacher:  # noqa: ARG002
+        """Read the run."""
+        description = {"teacher": "run", **self.model_dump(include={"use", "k", "absent"}), **file_record(self.run)}
+        run = read_run(self.run)
+        return TableTeacher(self._scores(run), self._worst(run) if self.absent == "worst" else {}, description)
+
+    def _scores(self, run: Run) -> Run:
+        if self.use == "score":
+            return run
+        return {qid: {d: self._of_rank(rank) for rank, d in enumerate(docs, start=1)} for qid, docs in run.items()}
+
+    def _worst(self, run: Run) -> dict[str, float]:
+        if self.use == "score":
+            return {qid: min(documents.values()) for qid, documents in run.items()}
+        return {qid: self._of_rank(len(documents) + 1) for qid, documents in run.items()}
+
+    def _of_rank(self, rank: int) -> float:
+        return -float(rank) if self.use == "rank" else 1 / (self.k + rank)
+
+
+class QrelsSettings(TeacherSettings):
+    """Human grades as they stand in a qrels file, negative ones too.
+
+    :param unjudged: the score of an unjudged document of a query that has judgments; None for no opinion
+    """
+
+    qrels: Place
+    unjudged: float | None = Field(default=None, allow_inf_nan=False)
+
+    def make(self, cache_folder: str | Path) -> Teacher:  # noqa: ARG002
+        """Read the qrels."""
+        qrels: Qrels = read_qrels(self.qrels)
+        absent = {} if self.unjudged is None else dict.fromkeys(qrels, self.unjudged)
+        return TableTeacher(qrels, absent, {"teacher": "qrels", "unjudged": self.unjudged, **file_record(self.qrels)})
