@@ -9,12 +9,11 @@ import click
 
 from reranker_kd.cli.options import Verb, model_options, model_or, partner, quiet_option, section
 from reranker_kd.inference.options import ModelOptions
+from reranker_kd.models.registry import DEFAULT_BI_ENCODER
 from reranker_kd.sections import NotWith
 
 _ENCODING = ["model", *ModelOptions.model_fields, "part_size", "shard_id", "shard_num"]
 """What has no effect where the vectors are there already."""
-
-from reranker_kd.models.registry import DEFAULT_BI_ENCODER
 
 
 @click.command(cls=Verb)

@@ -19,14 +19,13 @@ from reranker_kd.cli.options import (
     topics_options,
 )
 from reranker_kd.experiment.recipe import Recipe, Reranking, Retrieval
+from reranker_kd.models.registry import DEFAULT_RERANKER
 from reranker_kd.retrieve.first_stage import FirstStage
 from reranker_kd.retrieve.lucene import SearchSettings
 from reranker_kd.sections import NotWith
 
 _SEARCH = [*SearchSettings.model_fields, "batch_size"]
 """What has no effect on candidates out of a file; threads fetch texts, too."""
-
-from reranker_kd.models.registry import DEFAULT_RERANKER
 
 
 @click.command(cls=Verb)

@@ -93,15 +93,21 @@ for backend in ("torch", "torch-again", "openvino", "onnxruntime"):
 for form in ("openvino", "onnx", "torch"):
     run("export", "--model", "student", "--format", form, "--precision", "float32", "--output", f"export-{form}",
         "--pairs", "16")
-    run("rerank", "--model", f"export-{form}", *rerank, "--output", form)
+    reference = ["--backend", "torch", "--precision", "float32"] if form == "torch" else []
+    run("rerank", "--model", f"export-{form}", *rerank, *reference, "--output", f"run-{form}")
 run("models")
 import torch_again
 assert len(torch_again.made) == 1
 scores = Reranker("student", backend="torch", precision="float32").score("heat flow", ["heat flow", "a dog"])
 assert scores[0] != scores[1]
-def order(name):
-    return [line.split()[:4] for line in Path(name).read_text().splitlines()]
-assert order("torch") == order("torch-again") == order("openvino") == order("onnxruntime") == order("onnx")
+def scores_in(name):
+    lines = (line.split() for line in Path(name).read_text().splitlines())
+    return {(qid, docid): float(score) for qid, _, docid, _, score, _ in lines}
+expected = scores_in("torch")
+for name in ("torch-again", "openvino", "onnxruntime", "run-openvino", "run-onnx", "run-torch"):
+    scores = scores_in(name)
+    assert scores.keys() == expected.keys()
+    assert all(abs(scores[pair] - score) < 1e-4 for pair, score in expected.items()), name
 """
 
 
@@ -154,6 +160,8 @@ def test_a_kind_is_named_in_its_own_file_and_in_the_registry_alone():
                 # The bundled student and the published method of the same name are no kinds.
                 student = path.name == "registry.py" and node.value == "twin"
                 method = path.name == "methods.py" and node.value in METHODS
-                if not (home or student or method):
+                # A key that export.json had in an earlier version.
+                key = path.name == "exported.py" and node.value == "twin"
+                if not (home or student or method or key):
                     strays.append(f"{path.relative_to(PACKAGE)}:{node.lineno}: {node.value}")
     assert not strays
