@@ -93,6 +93,25 @@ def test_imports_point_one_way(home):
     assert not wrong
 
 
+def _for_types_alone(tree: ast.AST) -> set[ast.AST]:
+    """Return what stands under ``if TYPE_CHECKING``: it is never run."""
+    guards = [n for n in ast.walk(tree) if isinstance(n, ast.If) and getattr(n.test, "id", "") == "TYPE_CHECKING"]
+    return {node for guard in guards for node in ast.walk(guard)}
+
+
+def test_no_files_import_each_other_in_a_circle():
+    modules = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in _files()}
+    graph: dict[str, set[str]] = {}
+    for name, path in modules.items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        skipped = _for_types_alone(tree)
+        imports = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module and n not in skipped]
+        named = {f"{node.module}.{alias.name}" for node in imports for alias in node.names}
+        graph[name] = (named | {str(node.module) for node in imports}) & modules.keys() - {name}
+    # Raises CycleError, which names the circle.
+    assert list(TopologicalSorter(graph).static_order())
+
+
 @pytest.mark.parametrize("home", ["errors", "types", "formats", "evaluate"])
 def test_what_needs_neither_torch_nor_java_nor_click(home):
     # What these may import of the package is among themselves, so that their own imports are all there are.
