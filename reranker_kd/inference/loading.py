@@ -21,7 +21,7 @@ from reranker_kd.inference.pair_tokenizer import FRAMINGS, PairTokenizer
 from reranker_kd.inference.precision import check_precision, computes_in_bfloat16, torch_device
 from reranker_kd.models.exported import Export, SavedTokenizer, read_export
 from reranker_kd.models.folder import EXPORT_FILE, content_hash
-from reranker_kd.models.settings import Framing, TextSettings
+from reranker_kd.models.settings import Inputs, TextSettings
 
 if TYPE_CHECKING:
     from reranker_kd.models.crossing import DotCrossing
@@ -33,44 +33,32 @@ CACHE_VARIABLE = "RERANKER_KD_CACHE"
 
 @dataclass(frozen=True, slots=True)
 class LoadedNetworks:
-    """A model's networks in float32 and in evaluation mode, and what is known of their inputs.
+    """A model's networks in float32 and in evaluation mode.
 
     :param networks: ``network`` of a model that reads pairs, ``query`` and ``document`` of others; each maps token
         arrays (n, tokens) to float (n, d); one object where both sides share it
     :param tokenizer: a ``transformers`` tokenizer
-    :param limit: tokens that an input takes at most, special tokens included
-    :param own_length: tokens of an input that the model's author set
-    :param texts: of a model that reads texts; its embeddings' ``dimension`` and ``crossing`` likewise
+    :param crossing: of a model that reads texts
     """
 
-    kind: str
-    reads: Literal["pairs", "texts"]
-    framing: Framing
+    inputs: Inputs
     networks: dict[str, Network]
     tokenizer: Any
-    limit: int
-    own_length: int | None
-    texts: TextSettings | None = None
-    dimension: int | None = None
     crossing: DotCrossing | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model ready to run; the fields as in :class:`LoadedNetworks`.
+    """A model ready to run.
 
     :param engines: by the names of the networks
     :param crossing: None where embeddings are compared by their inner product
     """
 
     folder: Path
-    reads: Literal["pairs", "texts"]
+    inputs: Inputs
     tokenizer: PairTokenizer
     engines: dict[str, Engine]
-    limit: int
-    own_length: int | None
-    texts: TextSettings | None
-    dimension: int | None
     crossing: DotCrossing | None
 
     def describe(self) -> dict[str, Any]:
@@ -123,24 +111,16 @@ def load_networks(folder: Path) -> LoadedNetworks:
     network.for_inference()
     tokenizer = load_tokenizer(folder)
     limit = longest_input(kind.encoder(network), network.shape, tokenizer)
+    facts: dict[str, Any] = {"kind": kind.name, "reads": kind.reads, "framing": kind.framing, "limit": limit}
+    facts["own_length"] = network.shape.max_length
     if kind.reads == "pairs":
-        networks = {"network": network}
-        return LoadedNetworks(kind.name, kind.reads, kind.framing, networks, tokenizer, limit, network.shape.max_length)
+        return LoadedNetworks(Inputs(**facts), {"network": network}, tokenizer)
     query = PreparedTower(network.shape, network.query_tower, network.crossing)
     shared = network.query_tower is network.document_tower
     document = query if shared else PreparedTower(network.shape, network.document_tower, network.crossing)
-    return LoadedNetworks(
-        kind.name,
-        kind.reads,
-        kind.framing,
-        {"query": query, "document": document},
-        tokenizer,
-        limit,
-        network.shape.max_length,
-        TextSettings.model_validate(network.shape.model_dump(include=set(TextSettings.model_fields))),
-        network.dimension(),
-        network.crossing,
-    )
+    facts["texts"] = network.shape.model_dump(include=set(TextSettings.model_fields))
+    inputs = Inputs(**facts, dimension=network.dimension())
+    return LoadedNetworks(inputs, {"query": query, "document": document}, tokenizer, network.crossing)
 
 
 def write_export(
@@ -165,7 +145,7 @@ def write_export(
     assert backend.export is not None
     files: dict[int, str] = {}
     networks = {}
-    with_types = FRAMINGS[loaded.framing](loaded.tokenizer).has_types
+    with_types = FRAMINGS[loaded.inputs.framing](loaded.tokenizer).has_types
     for side, network in loaded.networks.items():
         if id(network) not in files:
             files[id(network)] = f"{side}{backend.suffix}"
@@ -184,18 +164,12 @@ def write_export(
         save_crossing(loaded.crossing, output)
     pad_id = loaded.tokenizer.pad_token_id
     export = Export(
-        kind=loaded.kind,
-        reads=loaded.reads,
-        framing=loaded.framing,
+        **loaded.inputs.model_dump(),
         format=backend.name,
         precision=precision,
         networks=networks,
-        limit=loaded.limit,
-        own_length=loaded.own_length,
         pad_id=0 if pad_id is None else pad_id,
         input_names=list(loaded.tokenizer.model_input_names),
-        texts=loaded.texts,
-        dimension=loaded.dimension,
         source={"name": name, "sha256": content_hash(source)},
         calibration=calibration,
     )
@@ -226,7 +200,7 @@ def backends_for(options: ModelOptions) -> Iterator[Backend]:
 
 
 def _of_networks(folder: Path, loaded: LoadedNetworks, backend: Backend, options: ModelOptions) -> LoadedModel:
-    tokenizer = FRAMINGS[loaded.framing](loaded.tokenizer)
+    tokenizer = FRAMINGS[loaded.inputs.framing](loaded.tokenizer)
     device = torch_device(options.device if backend.export is None else options.device or "cpu")
     # The crossing within a tower moves to the tower's device.
     crossing = None if loaded.crossing is None or loaded.crossing.searchable else loaded.crossing.copy()
@@ -236,17 +210,7 @@ def _of_networks(folder: Path, loaded: LoadedNetworks, backend: Backend, options
             runner = backend.make(network, with_types=tokenizer.has_types, precision=options.precision, device=device)
             made[id(network)] = _engine(runner, tokenizer, options)
     engines = {side: made[id(network)] for side, network in loaded.networks.items()}
-    return LoadedModel(
-        folder,
-        loaded.reads,
-        tokenizer,
-        engines,
-        loaded.limit,
-        loaded.own_length,
-        loaded.texts,
-        loaded.dimension,
-        crossing,
-    )
+    return LoadedModel(folder, loaded.inputs, tokenizer, engines, crossing)
 
 
 def _of_export(folder: Path, export: Export, options: ModelOptions, source: Path | None = None) -> LoadedModel:
@@ -267,13 +231,7 @@ def _of_export(folder: Path, export: Export, options: ModelOptions, source: Path
                 )
         # What was exported in half precision still runs where the processor has none.
         precision = "auto" if export.precision == "bfloat16" else export.precision
-    reads, framing = export.reads, export.framing
-    if reads is None or framing is None:
-        from reranker_kd.models.kinds import kind_named
-
-        kind = kind_named(export.kind, folder / EXPORT_FILE)
-        reads, framing = kind.reads, kind.framing
-    tokenizer = FRAMINGS[framing](SavedTokenizer(folder, export))
+    tokenizer = FRAMINGS[export.framing](SavedTokenizer(folder, export))
     backend.check_installed()
     assert backend.open is not None
     opened: dict[str, Engine] = {}
@@ -291,17 +249,7 @@ def _of_export(folder: Path, export: Export, options: ModelOptions, source: Path
         assert export.dimension is not None
         crossing = load_crossing(folder, export.texts.crossing, export.dimension)
     engines = {side: opened[file] for side, file in export.networks.items()}
-    return LoadedModel(
-        source or folder,
-        reads,
-        tokenizer,
-        engines,
-        export.limit,
-        export.own_length,
-        export.texts,
-        export.dimension,
-        crossing,
-    )
+    return LoadedModel(source or folder, export, tokenizer, engines, crossing)
 
 
 def _engine(runner: Runner, tokenizer: PairTokenizer, options: ModelOptions) -> Engine:

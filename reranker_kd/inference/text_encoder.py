@@ -36,17 +36,18 @@ class TextEncoder:
     """
 
     def __init__(self, model: LoadedModel, name: str, max_length: int | None = None) -> None:
-        assert model.texts is not None and model.dimension is not None
+        inputs = model.inputs
+        assert inputs.texts is not None and inputs.dimension is not None
         self.name = name
         self.folder = model.folder
         self.tokenizer = model.tokenizer
-        self.dimension = model.dimension
+        self.dimension = inputs.dimension
         self._model = model
-        self._texts = model.texts
-        query_length = _shorter(max_length, model.texts.max_query_length)
-        document_length = max_length or model.texts.max_length
-        self.max_query_length = checked_length(query_length, model.limit, model.folder, shortest=_SHORTEST)
-        self.max_document_length = checked_length(document_length, model.limit, model.folder, shortest=_SHORTEST)
+        self._texts = inputs.texts
+        query_length = _shorter(max_length, inputs.texts.max_query_length)
+        document_length = max_length or inputs.texts.max_length
+        self.max_query_length = checked_length(query_length, inputs.limit, model.folder, shortest=_SHORTEST)
+        self.max_document_length = checked_length(document_length, inputs.limit, model.folder, shortest=_SHORTEST)
 
     def sequences(self, pairs: Sequence[tuple[str, str]]) -> dict[str, list[TokenSequence]]:
         """Return what each tower gets for pairs of a query and a text; both kinds, where it is one tower."""
@@ -150,7 +151,7 @@ def load_encoder(name: str | Path, **options: Any) -> TextEncoder:
     """
     asked = ModelOptions(**options)
     model = load_model(model_folder(name), asked)
-    if model.reads != "texts":
+    if model.inputs.reads != "texts":
         raise ModelError(
             f"{name}: scores query and document together and has no embeddings: name a twin or a sentence-transformers "
             "bi-encoder"

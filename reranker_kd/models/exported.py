@@ -8,48 +8,32 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from reranker_kd.errors import ModelError
 from reranker_kd.models.folder import EXPORT_FILE, read_json
-from reranker_kd.models.settings import Framing, TextSettings
+from reranker_kd.models.settings import Inputs
 from reranker_kd.sections import first_fault
 
 
-class Export(BaseModel):
+class Export(Inputs):
     """What ``export.json`` says.
 
-    :param kind: of the model that was exported
-    :param reads: what the kind reads; None in files of earlier versions, which leave it to the kind
-    :param framing: how the kind has pairs framed, likewise
     :param format: the backend that opens it, or ``onnx`` in files of earlier versions
     :param precision: in which the networks run
     :param networks: the file of each: ``network`` of one that reads pairs, ``query`` and ``document`` of others
-    :param limit: tokens that an input takes at most, special tokens included
-    :param own_length: tokens of an input that the model's author set
     :param pad_id: the token that fills shorter rows
     :param input_names: what the tokenizer gives to the network
-    :param texts: of a model that reads texts, how it takes and compares them
-    :param dimension: of its embeddings
     :param source: name and content hash of the model that was exported
-    :param self_test: how the exported model's scores differ from the source's in float32
+    :param self_test: how the exported model ranks beside its source in float32
     :param calibration: of int8, where the pairs came from, and how many
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kind: str
-    reads: Literal["pairs", "texts"] | None = None
-    framing: Framing | None = None
     format: str
     precision: Literal["float32", "bfloat16", "int8"]
     networks: dict[str, str]
-    limit: int
-    own_length: int | None = None
     pad_id: int
     input_names: list[str]
-    texts: TextSettings | None = Field(default=None, validation_alias=AliasChoices("texts", "twin"))
-    dimension: int | None = None
     source: dict[str, str]
     self_test: dict[str, Any] | None = None
     calibration: dict[str, Any] | None = None
@@ -69,13 +53,24 @@ def read_export(folder: Path) -> Export | None:
     if not path.is_file():
         return None
     try:
-        export = Export.model_validate(read_json(path))
+        content = read_json(path)
+        if "reads" not in content:
+            content |= _read_off_the_kind(content.get("kind"), path)
+        export = Export.model_validate(content)
     except ValidationError as error:
         raise ModelError(f"{path}: {first_fault(error)}: export the model again") from None
     for name in (*export.networks.values(), "tokenizer.json"):
         if Path(name).name != name or not (folder / name).is_file():
             raise ModelError(f"{path}: names {name}, which is not in the folder: export the model again")
     return export
+
+
+def _read_off_the_kind(name: Any, path: Path) -> dict[str, str]:
+    """Return what files of earlier versions leave to the kind, which is imported for that."""
+    from reranker_kd.models.kinds import kind_named
+
+    kind = kind_named(name, path)
+    return {"kind": kind.name, "reads": kind.reads, "framing": kind.framing}
 
 
 class SavedTokenizer:

@@ -29,3 +29,26 @@ class TextSettings(BaseModel):
     )
     query_prompt: str = ""
     document_prompt: str = ""
+
+
+class Inputs(BaseModel):
+    """What is known of a model's inputs and outputs, so that it can be run without the model's own code.
+
+    :param kind: the kind's name
+    :param reads: what the kind reads
+    :param framing: how it has pairs framed
+    :param limit: tokens that an input takes at most, special tokens included
+    :param own_length: tokens of an input that the model's author set
+    :param texts: of a model that reads texts, how it takes and compares them
+    :param dimension: of its embeddings
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: str
+    reads: Literal["pairs", "texts"]
+    framing: Framing
+    limit: int
+    own_length: int | None = None
+    texts: TextSettings | None = Field(default=None, validation_alias=AliasChoices("texts", "twin"))
+    dimension: int | None = None

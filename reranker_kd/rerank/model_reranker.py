@@ -31,7 +31,9 @@ class PairReranker(Reranker):
 
     def __init__(self, model: LoadedModel, name: str, options: RerankOptions) -> None:
         self.name = name
-        self.max_length = checked_length(options.max_length or model.own_length, model.limit, model.folder)
+        self.max_length = checked_length(
+            options.max_length or model.inputs.own_length, model.inputs.limit, model.folder
+        )
         self._model = model
         self._options = options
         self.tokenizer = model.tokenizer
@@ -166,7 +168,7 @@ def load_model_reranker(folder: Path, name: str, options: RerankOptions) -> Pair
     :raises ModelError: the model cannot be loaded
     """
     model = load_model(folder, options)
-    if model.reads == "pairs":
+    if model.inputs.reads == "pairs":
         return PairReranker(model, name, options)
     return TextReranker(TextEncoder(model, name, options.max_length), options)
 

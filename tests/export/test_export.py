@@ -128,8 +128,8 @@ def test_faults_are_named(tmp_path, cross_encoder_folder):
         ("network.bin", None, "cannot be read"),
         ("network.xml", "<nonsense", "cannot be read"),
         ("tokenizer.json", "{}", "cannot be read as a tokenizer"),
-        ("export.json", "{}", "kind: Field required"),
-        ("export.json", '{"kind": "twin"}', "format: Field required .*: export the model again"),
+        ("export.json", "{}", "no kind of model None; known: cross-encoder"),
+        ("export.json", '{"kind": "twin"}', "Field required .*: export the model again"),
     ]:
         broken = tmp_path / "broken"
         shutil.rmtree(broken, ignore_errors=True)
