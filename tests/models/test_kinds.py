@@ -161,7 +161,7 @@ def test_a_kind_is_named_in_its_own_file_and_in_the_registry_alone():
                 student = path.name == "registry.py" and node.value == "twin"
                 method = path.name == "methods.py" and node.value in METHODS
                 # A key that export.json had in an earlier version.
-                key = path.name == "exported.py" and node.value == "twin"
+                key = path.name == "settings.py" and node.value == "twin"
                 if not (home or student or method or key):
                     strays.append(f"{path.relative_to(PACKAGE)}:{node.lineno}: {node.value}")
     assert not strays
