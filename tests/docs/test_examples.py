@@ -31,7 +31,17 @@ from reranker_kd.cli import main
 PROJECT = Path(__file__).resolve().parents[2]
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
 # These start processes, a service, or a training.
-SLOW = {"README", "benchmarking", "bi-encoders", "distillation", "pyserini-plugin", "reports", "serving", "submission"}
+SLOW = {
+    "README",
+    "benchmarking",
+    "bi-encoders",
+    "distillation",
+    "extending",
+    "pyserini-plugin",
+    "reports",
+    "serving",
+    "submission",
+}
 
 _FENCED = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # A terminal shows a bar in its place.
