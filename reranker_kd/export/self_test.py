@@ -20,6 +20,9 @@ SMALLEST_TAU = {"float32": 0.999, "bfloat16": 0.9, "int8": 0.85}
 SMALLEST_NDCG = {"float32": 0.999, "bfloat16": 0.99, "int8": 0.98}
 """By precision, the least nDCG@10 of the exported ranking, the source's scores standing for grades."""
 
+LARGEST_DIFFERENCE = {"float32": 0.001, "bfloat16": 0.05, "int8": 0.25}
+"""How far a score may be from the source's, as a share of the spread of its scores."""
+
 LARGEST_DRIFT = {"float32": 0.001, "bfloat16": 0.02, "int8": 0.02}
 """How far a score may move with what else is in its batch, as a share of the spread of all scores."""
 
@@ -55,6 +58,7 @@ def self_test(
     bounds = [
         ("rank_correlation", SMALLEST_TAU[exported_in], False),
         ("nDCG@10", SMALLEST_NDCG[exported_in], False),
+        ("largest_difference", LARGEST_DIFFERENCE[exported_in], True),
         ("batch_drift", LARGEST_DRIFT[exported_in], True),
     ]
     for figure, bound, from_above in bounds:

@@ -81,10 +81,14 @@ def load_model(folder: Path, options: ModelOptions) -> LoadedModel:
     candidates = list(backends_for(options))
     loaded: LoadedNetworks | None = None
     for place, backend in enumerate(candidates, start=1):
+        kept = _cache_folder(folder, backend, options)
+        export = None if kept is None else read_export(kept)
+        if export is None:
+            # Outside of what follows: a broken folder is no matter of the backend.
+            loaded = loaded or load_networks(folder)
         try:
-            kept = _cache_folder(folder, backend, options)
-            if kept is None or (export := read_export(kept)) is None:
-                loaded = loaded or load_networks(folder)
+            if kept is None or export is None:
+                assert loaded is not None
                 if kept is None or not _keep(folder, loaded, backend, kept):
                     return _of_networks(folder, loaded, backend, options)
                 export = read_export(kept)
@@ -268,6 +272,8 @@ def _cache_folder(folder: Path, backend: Backend, options: ModelOptions) -> Path
 
 def _keep(folder: Path, loaded: LoadedNetworks, backend: Backend, kept: Path) -> bool:
     """Write compiled networks to where they are kept; tell whether they could be written."""
+    if not hasattr(loaded.tokenizer, "backend_tokenizer"):
+        return False
     temporary = kept.with_name(f".{kept.name}.{secrets.token_hex(4)}.part")
     try:
         temporary.mkdir(parents=True)

@@ -23,7 +23,7 @@ class Network(torch.nn.Module):
         self.shape = shape
 
     def lower_precision(self, dtype: torch.dtype) -> None:
-        """Run in ``dtype`` what may be; the scores' own arithmetic stays in float32."""
+        """Run in ``dtype``: all of it, unless a kind keeps its scores' own arithmetic in float32."""
         self.to(dtype)
 
     def for_inference(self) -> None:

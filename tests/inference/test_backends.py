@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -132,6 +134,43 @@ print(reranker.score("heat flow", {TEXTS!r}).tolist(), "torch" in sys.modules, r
     assert (" True " in first, " False " in second, " True " in kept_nowhere) == (True, True, True)
     assert len({output.replace("True", "False") for output in (first, second, kept_nowhere)}) == 1
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_broken_folder_is_read_once_whatever_the_number_of_backends(cross_encoder_folder, tmp_path, monkeypatch):
+    folder = shutil.copytree(cross_encoder_folder, tmp_path / "model")
+    (folder / "model.safetensors").write_bytes(b"nothing")
+    read = []
+    whole = loading.load_networks
+    monkeypatch.setattr(loading, "load_networks", lambda folder: read.append(folder) or whole(folder))
+    with pytest.raises(ModelError, match="cannot load the model"):
+        load_reranker(folder)
+    assert read == [folder]
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_without_a_tokenizer_file_a_network_is_compiled_and_not_kept(
+    cross_encoder_folder, tmp_path, monkeypatch, backend
+):
+    pytest.importorskip(backend)
+    whole = loading.load_networks
+
+    def slow(folder):
+        loaded = whole(folder)
+        quick = loaded.tokenizer
+
+        class Slow:
+            pad_token_id, model_input_names, name_or_path = quick.pad_token_id, quick.model_input_names, "slow"
+
+            def __call__(self, *arguments, **keywords):
+                return quick(*arguments, **keywords)
+
+        return replace(loaded, tokenizer=Slow())
+
+    monkeypatch.setattr(loading, "load_networks", slow)
+    monkeypatch.setenv(loading.CACHE_VARIABLE, str(tmp_path / "cache"))
+    reranker = load_reranker(cross_encoder_folder, backend=backend, precision="float32")
+    assert reranker.describe()["backend"] == backend
+    assert not (tmp_path / "cache").exists()
 
 
 @pytest.mark.parametrize(

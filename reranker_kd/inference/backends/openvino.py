@@ -45,20 +45,25 @@ class OpenVinoRunner:
         import openvino
 
         core = openvino.Core()
-        if precision in ("auto", "int8"):
-            has_half = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-            hint = "bfloat16" if has_half else "float32"
-            self.precision = precision if precision == "int8" else hint
-        else:
-            self.precision = hint = precision
         self.workers = cores()
-        settings = {
-            "INFERENCE_PRECISION_HINT": _TYPE_OF[hint],
-            "NUM_STREAMS": str(self.workers),
-            "INFERENCE_NUM_THREADS": str(self.workers),
-        }
+        streams = {"NUM_STREAMS": str(self.workers), "INFERENCE_NUM_THREADS": str(self.workers)}
         read = core.read_model(model) if isinstance(model, Path) else model
-        compiled = core.compile_model(read, "CPU", settings)
+
+        def compiled_in(kind: str) -> openvino.CompiledModel:
+            return core.compile_model(read, "CPU", streams | {"INFERENCE_PRECISION_HINT": _TYPE_OF[kind]})
+
+        free = precision in ("auto", "int8")
+        has_half = free and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        hint = ("bfloat16" if has_half else "float32") if free else precision
+        try:
+            compiled = compiled_in(hint)
+        except RuntimeError:
+            if not has_half:
+                raise
+            # It offers bfloat16 where oneDNN is held to less (ONEDNN_MAX_CPU_ISA), and then lacks a kernel.
+            hint = "float32"
+            compiled = compiled_in(hint)
+        self.precision = "int8" if precision == "int8" else hint
         self._idle: SimpleQueue[Any] = SimpleQueue()
         for _ in range(self.workers):
             self._idle.put(compiled.create_infer_request())
