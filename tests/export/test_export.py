@@ -72,7 +72,7 @@ def test_int8_keeps_its_scores_whatever_the_batch(tmp_path):
     assert figures["pairs"] == len(PAIRS) // 2
     assert figures["batch_drift"] < 1e-4
     assert 1e-4 < figures["largest_difference"] < 0.25
-    assert figures["rank_correlation"] > 0.85
+    assert figures["rank_correlation"] > 0.9
     assert figures["nDCG@10"] > 0.98
     assert load_reranker(tmp_path / "int8").describe()["precision"] == "int8"
     size = {name: (tmp_path / "int8" / name).stat().st_size for name in ("query.xml", "query.bin")}
