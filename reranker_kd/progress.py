@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from io import StringIO
 from typing import Protocol, TextIO
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total_fmt}, {rate_fmt}, {elapsed} elapsed, {remaining} left"
 
 
 class Advance(Protocol):
@@ -42,25 +33,29 @@ def progress_bar(
     :param quiet: show nothing
     :param stream: where to, stderr by default
     """
-    stream = stream or sys.stderr
-    console = Console(file=stream)
-    if quiet:
-        yield _Silence()
-    elif console.is_terminal and not console.is_dumb_terminal:
-        with _bar(console, unit) as progress:
-            yield _Bar(progress, description, total)
-    else:
-        lines = PlainProgress(description, total, unit, stream)
-        try:
-            yield lines
-        finally:
-            lines.finish()
+    # Whoever starts this program may have closed its stderr.
+    stream = StringIO() if quiet else stream or sys.stderr or StringIO()
+    if stream.isatty() and os.environ.get("TERM") != "dumb":
+        from tqdm import tqdm
+
+        class Bar(tqdm):  # type: ignore[type-arg]
+            def advance(self, n: float = 1) -> None:
+                self.update(n)
+
+        layout = {"unit": f" {unit}", "bar_format": _BAR, "dynamic_ncols": True, "smoothing": 0}
+        with Bar(desc=description, total=total, file=stream, **layout) as bar:
+            yield bar
+        return
+    lines = PlainProgress(description, total, unit, stream)
+    try:
+        yield lines
+    finally:
+        lines.finish()
 
 
 def note(message: str) -> None:
     """Write a line to stderr: what was found or chosen on the way."""
-    sys.stderr.write(f"{message}\n")
-    sys.stderr.flush()
+    print(message, file=sys.stderr or StringIO(), flush=True)
 
 
 class PlainProgress:
@@ -114,44 +109,6 @@ class PlainProgress:
     def _is_finished(self) -> bool:
         # Shares of a unit add up to a little less than the whole.
         return self._total is not None and self._done > self._total - 0.5
-
-
-class _Silence:
-    def advance(self, n: float = 1) -> None:
-        pass
-
-
-class _Bar:
-    def __init__(self, progress: Progress, description: str, total: int | None) -> None:
-        self._progress = progress
-        self._task = progress.add_task(description, total=total)
-
-    def advance(self, n: float = 1) -> None:
-        self._progress.advance(self._task, n)
-
-
-class _Rate(ProgressColumn):
-    def __init__(self, unit: str) -> None:
-        super().__init__()
-        self._unit = unit
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.completed / task.elapsed:.1f} {self._unit}/s" if task.elapsed else "")
-
-
-def _bar(console: Console, unit: str) -> Progress:
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(unit),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        # Data go to stdout, which may be a file: they must not be drawn above the bar.
-        redirect_stdout=False,
-    )
 
 
 def _clock_time(seconds: float) -> str:
