@@ -142,7 +142,9 @@ def reranked_run(
         note(f"{name}: {plan}")
     start = time.perf_counter()
     with progress_bar(f"reranking by {name}", pair_count(candidates, depth), "pairs", quiet=quiet) as bar:
-        reranked = rerank_run(candidates, topics, source, reranker, depth=depth, wanted=wanted, on_progress=bar.advance)
+        run, counts = rerank_run(
+            candidates, topics, source, reranker, depth=depth, wanted=wanted, on_progress=bar.advance
+        )
     seconds = time.perf_counter() - start
     record = {
         "stage": "rerank",
@@ -150,14 +152,14 @@ def reranked_run(
         "model": reranker.describe(),
         "parameters": {"depth": depth, "hits": reranking.hits},
         "counts": {
-            "topics": len(reranked.run),
-            "pairs": reranked.pairs,
-            "passages": reranked.passages,
-            "pairs_split_into_passages": reranked.split,
-            "pairs_cut": reranked.cut,
+            "topics": len(run),
+            "pairs": counts.pairs,
+            "passages": counts.passages,
+            "pairs_split_into_passages": counts.split,
+            "pairs_cut": counts.cut,
         },
     }
-    return finished(name, reranked.run, path, reranking, record, seconds)
+    return finished(name, run, path, reranking, record, seconds)
 
 
 def _keywords(reranking: Reranking) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import chain, islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,13 +35,7 @@ def no_progress(_: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class DocumentScores:
-    """Scores of query-document pairs, and how much of the documents the model saw.
-
-    :param scores: float32 (n,), higher is more relevant
-    :param passages: that the model read; of precomputed embeddings none
-    :param split: pairs whose document was scored as several passages
-    :param cut: pairs of which the model did not see all the text
-    """
+    """Scores of query-document pairs, float32 (n,), higher is more relevant; the counts are those of :class:`Counts`."""
 
     scores: FloatArray
     passages: int = 0
@@ -49,15 +43,30 @@ class DocumentScores:
     cut: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class RerankedBatch:
-    """Rankings of several queries, and the counts of the pairs behind them (see :class:`DocumentScores`)."""
+class Counts(NamedTuple):
+    """How many pairs were scored, and how much of their documents the model saw.
+
+    :param passages: that the model read; of precomputed embeddings none
+    :param split: pairs whose document was scored as several passages
+    :param cut: pairs of which the model did not see all the text
+    """
+
+    pairs: int = 0
+    passages: int = 0
+    split: int = 0
+    cut: int = 0
+
+    @classmethod
+    def total(cls, several: Iterable[Counts]) -> Counts:
+        """Return the sums."""
+        return cls(*map(sum, zip(*several, strict=True)))
+
+
+class RerankedBatch(NamedTuple):
+    """Rankings of several queries, and the counts of the pairs behind them."""
 
     rankings: tuple[Ranking, ...]
-    pairs: int
-    passages: int
-    split: int
-    cut: int
+    counts: Counts
 
 
 class _LoadedByName(ABCMeta):
@@ -153,13 +162,13 @@ class Reranker(metaclass=_LoadedByName):
             [(query, head) for (query, _), head in zip(requests, heads, strict=True)], on_progress
         )
         scores = _checked(scored.scores, pairs, self)
-        rankings = []
-        start = 0
-        for (query, candidates), head in zip(requests, heads, strict=True):
-            tail = candidates[len(head) :]
-            rankings.append(ranking_of(query, head, scores[start : start + len(head)], tail))
-            start += len(head)
-        return RerankedBatch(tuple(rankings), pairs, scored.passages, scored.split, scored.cut)
+        # Each head takes its share of the scores.
+        remaining = iter(scores.tolist())
+        rankings = [
+            _ranking_of(query, head, list(islice(remaining, len(head))), candidates[len(head) :])
+            for (query, candidates), head in zip(requests, heads, strict=True)
+        ]
+        return RerankedBatch(tuple(rankings), Counts(pairs, scored.passages, scored.split, scored.cut))
 
 
 def check_list(texts: Any) -> None:
@@ -197,16 +206,11 @@ def _pairs_of(query: Query, candidates: Sequence[Candidate]) -> list[Pair]:
     check_query(query)
     pairs = []
     for candidate in candidates:
-        if candidate.text is None:
-            raise CandidateError(
-                query.qid, candidate.docid, f"document {candidate.docid!r} comes without its text: fetch it first"
-            )
-        if not candidate.text.strip():
-            raise CandidateError(
-                query.qid,
-                candidate.docid,
-                f"document {candidate.docid!r} is empty: mend the collection, or leave the document out",
-            )
+        if not (candidate.text or "").strip():
+            fault = "comes without its text: fetch it first"
+            if candidate.text is not None:
+                fault = "is empty: mend the collection, or leave the document out"
+            raise CandidateError(query.qid, candidate.docid, f"document {candidate.docid!r} {fault}")
         pairs.append((query.text, candidate.text))
     return pairs
 
@@ -221,17 +225,14 @@ def _checked(scores: Any, count: int, reranker: Reranker) -> FloatArray:
     return array
 
 
-def ranking_of(query: Query, head: Sequence[Candidate], scores: FloatArray, tail: Sequence[Candidate]) -> Ranking:
-    """Return the head by its scores, float32 (n,), and after it the tail in its order, a full point a place.
-
-    :raises CandidateError: a docid that stands twice
-    """
+def _ranking_of(query: Query, head: Sequence[Candidate], scores: list[float], tail: Sequence[Candidate]) -> Ranking:
+    """Return the head by its scores, and after it the tail in its order, a full point a place."""
     docids = [candidate.docid for candidate in chain(head, tail)]
     if len(set(docids)) < len(docids):
         twice = next(docid for docid in docids if docids.count(docid) > 1)
         raise CandidateError(query.qid, twice, f"document {twice!r} stands twice among the candidates")
     ranked = [
-        Candidate(head[i].docid, float(scores[i]), head[i].text)
+        Candidate(head[i].docid, scores[i], head[i].text)
         for i in rank_order([candidate.docid for candidate in head], scores)
     ]
     lowest = ranked[-1].score if ranked else 0.0

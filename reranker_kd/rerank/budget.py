@@ -129,6 +129,6 @@ def _milliseconds_a_pair(reranker: Reranker, requests: Sequence[Request], clock:
     times = []
     for request in [*requests] * _REPEATS:
         start = clock()
-        pairs = reranker.rerank_batch([request]).pairs
+        pairs = reranker.rerank_batch([request]).counts.pairs
         times.append(1000 * (clock() - start) / pairs)
     return median(times)

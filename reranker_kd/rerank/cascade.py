@@ -8,15 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reranker_kd.errors import ModelError
-from reranker_kd.rerank.base import (
-    DocumentScores,
-    Pair,
-    Progress,
-    Request,
-    RerankedBatch,
-    Reranker,
-    no_progress,
-)
+from reranker_kd.rerank.base import Counts, DocumentScores, Pair, Progress, Request, RerankedBatch, Reranker, no_progress
 from reranker_kd.types import FloatArray, Ranking
 
 ModelExpression = str | Sequence[str]
@@ -121,16 +113,15 @@ class Cascade(Reranker):
         # Whoever watches counts each candidate down to the depth once, whatever number of stages score it.
         share = sum(len(candidates[:depth]) for _, candidates in requests) / max(1, sum(todo))
         rankings: tuple[Ranking, ...] = ()
-        pairs = passages = split = cut = 0
+        counts = []
         for stage, limit in zip(self.stages, depths, strict=True):
             batch = stage.reranker.rerank_batch(
                 requests, depth=limit, on_progress=lambda done: on_progress(done * share)
             )
             rankings = batch.rankings
             requests = [(ranking.query, ranking.candidates) for ranking in rankings]
-            pairs, passages = pairs + batch.pairs, passages + batch.passages
-            split, cut = split + batch.split, cut + batch.cut
-        return RerankedBatch(rankings, pairs, passages, split, cut)
+            counts.append(batch.counts)
+        return RerankedBatch(rankings, Counts.total(counts))
 
     def describe(self) -> dict[str, Any]:
         """Return what identifies each stage, in their order, and its depth."""
