@@ -35,7 +35,7 @@ def no_progress(_: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class DocumentScores:
-    """Scores of query-document pairs, float32 (n,), higher is more relevant; the counts are those of :class:`Counts`."""
+    """Scores of pairs, float32 (n,), higher is more relevant; the counts are those of :class:`Counts`."""
 
     scores: FloatArray
     passages: int = 0

@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from reranker_kd.errors import ModelError
-from reranker_kd.rerank.base import Counts, DocumentScores, Pair, Progress, Request, RerankedBatch, Reranker, no_progress
+from reranker_kd.rerank.base import (
+    Counts,
+    DocumentScores,
+    Pair,
+    Progress,
+    Request,
+    RerankedBatch,
+    Reranker,
+    no_progress,
+)
 from reranker_kd.types import FloatArray, Ranking
 
 ModelExpression = str | Sequence[str]
 """A model's name, or a cascade: ``"twin:100 > cross:20"``, or its stages in a list, ``["twin:100", "cross:20"]``."""
 
 
-@dataclass(frozen=True, slots=True)
-class NamedStage:
-    """A stage as an expression names it.
-
-    :param model: a folder, a name or a hub id
-    :param depth: candidates that it scores; None takes all that reach it
-    """
+class NamedStage(NamedTuple):
+    """A model (a folder, a name or a hub id) and how many candidates it scores; None takes all that reach it."""
 
     model: str
     depth: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(NamedTuple):
     """A stage of a cascade; ``depth`` as in :class:`NamedStage`."""
 
     reranker: Reranker
@@ -54,21 +56,14 @@ def stages_of(expression: ModelExpression) -> tuple[NamedStage, ...]:
     return stages
 
 
-def is_cascade(stages: Sequence[NamedStage]) -> bool:
-    """Tell a cascade from a model's plain name."""
-    return len(stages) > 1 or stages[0].depth is not None
-
-
 def tag_of(expression: ModelExpression) -> str:
     """Return one word out of a model's name or folder, as a run's tag or a file's name wants it.
 
     The stages of a cascade are joined by a plus: ``twin-100+cross-20``.
     """
-    words = []
-    for stage in stages_of(expression):
-        name = "-".join(Path(stage.model).name.split())
-        words.append(name if stage.depth is None else f"{name}-{stage.depth}")
-    return "+".join(words) or "reranked"
+    stages = stages_of(expression)
+    words = (["-".join(Path(model).name.split()), *([str(depth)] if depth else [])] for model, depth in stages)
+    return "+".join(map("-".join, words)) or "reranked"
 
 
 class Cascade(Reranker):
@@ -137,8 +132,7 @@ def _named_stage(part: str) -> NamedStage:
 
 
 def _shallower(one: int | None, other: int | None) -> int | None:
-    given = [depth for depth in (one, other) if depth is not None]
-    return min(given, default=None)
+    return min((depth for depth in (one, other) if depth is not None), default=None)
 
 
 def _check_depths(depths: Sequence[int | None], shown: str) -> None:

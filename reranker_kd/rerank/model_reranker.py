@@ -15,8 +15,7 @@ from reranker_kd.inference.pair_tokenizer import PairTokenizer, TokenIds, TokenS
 from reranker_kd.inference.text_encoder import TextEncoder
 from reranker_kd.models.folder import checked_length
 from reranker_kd.rerank.base import DocumentScores, Pair, Progress, Reranker, no_progress
-from reranker_kd.rerank.long_documents import LongDocuments, leaves_out
-from reranker_kd.rerank.options import RerankOptions
+from reranker_kd.rerank.long_documents import LongDocuments, RerankOptions, leaves_out
 from reranker_kd.types import FloatArray
 
 
@@ -62,8 +61,8 @@ class PairReranker(Reranker):
         counts: list[int] = []
         cut: list[bool] = []
         for sequences, counts_here, cut_here in one_ahead(map(self._passages, _pools(distinct))):
-            advance = partial(_advance, on_progress, len(counts_here) / len(sequences) * len(pairs) / len(distinct))
-            passage_scores = self._engine.run(sequences, advance)[:, 0]
+            share = len(counts_here) / len(sequences) * len(pairs) / len(distinct)
+            passage_scores = self._engine.run(sequences, partial(_advance, on_progress, share))[:, 0]
             scores.append(self._options.aggregate(passage_scores, counts_here))
             counts += counts_here
             cut += cut_here
@@ -71,11 +70,12 @@ class PairReranker(Reranker):
         return DocumentScores(np.concatenate(scores)[rows], sum(counts), split, sum(cut[row] for row in rows))
 
     def _cut(self, pairs: Sequence[Pair]) -> list[TokenSequence]:
-        cut = []
-        for query, text in self._encoded(pairs):
-            first, second = longest_first(len(query), len(text), self._room)
-            cut.append(self.tokenizer.pair(query[:first], text[:second]))
-        return cut
+        encoded = self._encoded(pairs)
+        kept = [longest_first(len(query), len(text), self._room) for query, text in encoded]
+        return [
+            self.tokenizer.pair(query[:first], text[:second])
+            for (query, text), (first, second) in zip(encoded, kept, strict=True)
+        ]
 
     def _passages(self, pairs: Sequence[Pair]) -> tuple[list[TokenSequence], list[int], list[bool]]:
         """Return the passages of all pairs, how many there are of each, and whether it has text in none of them."""

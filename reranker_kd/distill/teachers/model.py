@@ -11,7 +11,7 @@ from reranker_kd.distill.teachers.base import Place, Teacher, TeacherSettings
 from reranker_kd.distill.teachers.score_cache import ScoreCache, cached_scores
 from reranker_kd.errors import InputError
 from reranker_kd.rerank.base import Pair, Progress, Reranker, no_progress
-from reranker_kd.rerank.options import RerankOptions
+from reranker_kd.rerank.long_documents import RerankOptions
 from reranker_kd.rerank.registry import load_reranker
 from reranker_kd.types import FloatArray
 
