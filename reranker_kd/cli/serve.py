@@ -72,14 +72,7 @@ def serve(
     from reranker_kd.rerank.registry import load_reranker
     from reranker_kd.serve.app import create_app
     from reranker_kd.serve.examples import sample_queries
-    from reranker_kd.serve.server import (
-        LOOPBACK_NAMES,
-        address_of,
-        is_loopback,
-        listen,
-        make_server,
-        run_until_stopped,
-    )
+    from reranker_kd.serve.server import LOOPBACK_NAMES, address_of, is_loopback, listen, make_server, run_until_stopped
     from reranker_kd.serve.service import Service
 
     names = {tag_of(model): model for model in models}

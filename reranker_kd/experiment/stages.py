@@ -183,12 +183,7 @@ def _say_what_is_missing(
 
 
 def finished(
-    name: str,
-    run: Run,
-    path: Path | None,
-    output: Output,
-    record: dict[str, Any],
-    seconds: float | None = None,
+    name: str, run: Run, path: Path | None, output: Output, record: dict[str, Any], seconds: float | None = None
 ) -> FinishedRun:
     """Write a run, and what made it beside it.
 

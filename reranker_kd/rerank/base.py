@@ -149,11 +149,7 @@ class Reranker(metaclass=_LoadedByName):
         return self.rerank_batch([(query, candidates)], depth=depth).rankings[0]
 
     def rerank_batch(
-        self,
-        requests: Sequence[Request],
-        *,
-        depth: int | None = None,
-        on_progress: Progress = no_progress,
+        self, requests: Sequence[Request], *, depth: int | None = None, on_progress: Progress = no_progress
     ) -> RerankedBatch:
         """Rerank the candidates of several queries, their pairs pooled; see :meth:`rerank`."""
         heads = [candidates[:depth] for _, candidates in requests]

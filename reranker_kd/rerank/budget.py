@@ -80,11 +80,7 @@ def plan_stages(models: Sequence[str], depths: Sequence[int], milliseconds: Sequ
 
 
 def keep_to_budget(
-    reranker: Reranker,
-    models: Sequence[str],
-    requests: Sequence[Request],
-    depth: int,
-    budget: float,
+    reranker: Reranker, models: Sequence[str], requests: Sequence[Request], depth: int, budget: float
 ) -> tuple[Reranker, Plan]:
     """Return what of a model or cascade fits into a budget, and the plan, whose first depth it is to be run at.
 

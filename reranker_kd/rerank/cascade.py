@@ -96,11 +96,7 @@ class Cascade(Reranker):
         return [docid for docid in docids if any(docid in those for those in wanted)]
 
     def rerank_batch(
-        self,
-        requests: Sequence[Request],
-        *,
-        depth: int | None = None,
-        on_progress: Progress = no_progress,
+        self, requests: Sequence[Request], *, depth: int | None = None, on_progress: Progress = no_progress
     ) -> RerankedBatch:
         """Rerank stage after stage; the counts are those of all stages together."""
         depths = [_shallower(stage.depth, depth) for stage in self.stages]

@@ -28,8 +28,7 @@ class LongDocuments(Section):
     """How a document is split into passages and scored. The descriptions are those of the command line's options."""
 
     long_documents: Literal["maxp", "firstp", "meanp", "topk"] = Field(
-        default="maxp",
-        description="Score of a document out of its passages: best, first, mean, mean of the best few.",
+        default="maxp", description="Score of a document out of its passages: best, first, mean, mean of the best few."
     )
     passage_length: int | None = Field(default=None, ge=1, description="Tokens of a passage.  [default: what fits]")
     passage_stride: Annotated[int | None, _BY_PASSAGES] = Field(

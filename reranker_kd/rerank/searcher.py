@@ -41,12 +41,7 @@ class RerankedSearcher:
     """
 
     def __init__(
-        self,
-        searcher: Any,
-        reranker: Reranker,
-        depth: int = 100,
-        *,
-        text_of: Callable[[str], str | None] | None = None,
+        self, searcher: Any, reranker: Reranker, depth: int = 100, *, text_of: Callable[[str], str | None] | None = None
     ) -> None:
         self.searcher = searcher
         self.reranker = reranker

@@ -47,12 +47,7 @@ class Gate:
     """
 
     def __init__(
-        self,
-        application: ASGIApp,
-        limits: Limits,
-        *,
-        hosts: Collection[str] | None = None,
-        api_key: str | None = None,
+        self, application: ASGIApp, limits: Limits, *, hosts: Collection[str] | None = None, api_key: str | None = None
     ) -> None:
         self._application = application
         self._limits = limits
