@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from io import StringIO
 from typing import Protocol, TextIO
@@ -58,6 +59,7 @@ def note(message: str) -> None:
     print(message, file=sys.stderr or StringIO(), flush=True)
 
 
+@dataclass
 class PlainProgress:
     """Prints a line when at least ``interval`` seconds have passed since the last one, and one at the end.
 
@@ -66,49 +68,41 @@ class PlainProgress:
     :param clock: gives seconds that never go back
     """
 
-    def __init__(
-        self,
-        description: str,
-        total: int | None,
-        unit: str,
-        stream: TextIO,
-        *,
-        interval: float = 10.0,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._description = description
-        self._total = total
-        self._unit = unit
-        self._stream = stream
-        self._interval = interval
-        self._clock = clock
+    description: str
+    total: int | None
+    unit: str
+    stream: TextIO
+    interval: float = 10.0
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
         self._done = 0.0
-        self._start = self._last_line = clock()
+        self._start = self._last_line = self.clock()
 
     def advance(self, n: float = 1) -> None:
         """Count n more units as done."""
         self._done += n
-        now = self._clock()
-        if now - self._last_line >= self._interval and not self._is_finished():
+        now = self.clock()
+        if now - self._last_line >= self.interval and not self._is_finished():
             self._last_line = now
             self._print(now - self._start)
 
     def finish(self) -> None:
         """Print the last line."""
-        self._print(self._clock() - self._start)
+        self._print(self.clock() - self._start)
 
     def _print(self, elapsed: float) -> None:
         rate = self._done / elapsed if elapsed > 0 else 0.0
-        of_total = "" if self._total is None else f"/{self._total}"
-        line = f"{self._description}: {self._done:.0f}{of_total} {self._unit}, {rate:.1f} {self._unit}/s, "
+        of_total = "" if self.total is None else f"/{self.total}"
+        line = f"{self.description}: {self._done:.0f}{of_total} {self.unit}, {rate:.1f} {self.unit}/s, "
         line += f"{_clock_time(elapsed)} elapsed"
-        if rate and self._total is not None and not self._is_finished():
-            line += f", {_clock_time((self._total - self._done) / rate)} left"
-        print(line, file=self._stream, flush=True)
+        if rate and self.total is not None and not self._is_finished():
+            line += f", {_clock_time((self.total - self._done) / rate)} left"
+        print(line, file=self.stream, flush=True)
 
     def _is_finished(self) -> bool:
         # Shares of a unit add up to a little less than the whole.
-        return self._total is not None and self._done > self._total - 0.5
+        return self.total is not None and self._done > self.total - 0.5
 
 
 def _clock_time(seconds: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,9 +71,8 @@ def serve(
     from reranker_kd.rerank.cascade import tag_of
     from reranker_kd.rerank.registry import load_reranker
     from reranker_kd.serve.app import create_app
-    from reranker_kd.serve.examples import sample_queries
     from reranker_kd.serve.server import LOOPBACK_NAMES, address_of, is_loopback, listen, make_server, run_until_stopped
-    from reranker_kd.serve.service import Service
+    from reranker_kd.serve.service import Service, sample_queries
 
     names = {tag_of(model): model for model in models}
     if len(names) < len(models):
@@ -122,17 +121,11 @@ def _opened(index: str | None, collection: str | None, *, quiet: bool) -> Iterat
     if index is None and collection is None:
         yield None
         return
-    from reranker_kd.progress import progress_bar
-    from reranker_kd.retrieve.indexing import build_index
+    from reranker_kd.experiment.stages import index_collection
     from reranker_kd.retrieve.lucene import LuceneIndex
 
     with tempfile.TemporaryDirectory(prefix="reranker-kd-") as temporary:
         if collection is not None:
-            index = str(Path(temporary) / "index")
-            with progress_bar("indexing", None, "documents", quiet=quiet) as bar:
-                build_index(collection, index, on_progress=bar.advance)
-        opened = LuceneIndex(index or "")
-        try:
+            index = str(index_collection(collection, Path(temporary) / "index", quiet=quiet))
+        with closing(LuceneIndex(index or "")) as opened:
             yield opened
-        finally:
-            opened.close()

@@ -58,6 +58,15 @@ class FinishedRun:
         return self.record if self.path is None else file_record(self.path)
 
 
+def index_collection(collection: str, folder: Path, *, threads: int = 1, quiet: bool) -> Path:
+    """Index a collection for what comes next, over what lies in the folder; return the folder."""
+    from reranker_kd.retrieve.indexing import build_index
+
+    with progress_bar("indexing", None, "documents", quiet=quiet) as bar:
+        build_index(collection, folder, threads=threads, overwrite=True, on_progress=bar.advance)
+    return folder
+
+
 def retrieve_run(
     index: LuceneIndex, topics: Topics, retrieval: Retrieval, path: Path | None, record: dict[str, Any], *, quiet: bool
 ) -> FinishedRun:
@@ -69,12 +78,8 @@ def retrieve_run(
     with progress_bar("retrieving", len(topics), "topics", quiet=quiet) as bar:
         run = candidates_of(index, topics, retrieval, bar.advance)
     seconds = time.perf_counter() - start
-    record = {
-        "stage": "retrieve",
-        **record,
-        "index": index.describe(),
-        "parameters": retrieval.model_dump(exclude={"tag"}),
-    }
+    parameters = retrieval.model_dump(exclude={"tag"})
+    record = {"stage": "retrieve", **record, "index": index.describe(), "parameters": parameters}
     return finished(retrieval.name, run, path, retrieval, record, seconds)
 
 
@@ -99,13 +104,8 @@ def search_run(
     with progress_bar("searching", len(topics), "topics", quiet=quiet) as bar:
         run = search_topics(index, encoder, topics, hits=output.hits, batch_size=batch_size, on_progress=bar.advance)
     seconds = time.perf_counter() - start
-    record = {
-        "stage": "search",
-        **record,
-        "index": index.describe(),
-        "model": encoder.describe(),
-        "parameters": {"hits": output.hits},
-    }
+    described = {"index": index.describe(), "model": encoder.describe(), "parameters": {"hits": output.hits}}
+    record = {"stage": "search", **record, **described}
     return finished(tag_of(encoder.name), run, path, output, record, seconds)
 
 
@@ -146,18 +146,13 @@ def reranked_run(
             candidates, topics, source, reranker, depth=depth, wanted=wanted, on_progress=bar.advance
         )
     seconds = time.perf_counter() - start
+    names = ("pairs", "passages", "pairs_split_into_passages", "pairs_cut")
     record = {
         "stage": "rerank",
         **record,
         "model": reranker.describe(),
         "parameters": {"depth": depth, "hits": reranking.hits},
-        "counts": {
-            "topics": len(run),
-            "pairs": counts.pairs,
-            "passages": counts.passages,
-            "pairs_split_into_passages": counts.split,
-            "pairs_cut": counts.cut,
-        },
+        "counts": {"topics": len(run), **dict(zip(names, counts, strict=True))},
     }
     return finished(name, run, path, reranking, record, seconds)
 

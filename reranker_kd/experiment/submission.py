@@ -7,7 +7,6 @@ import shutil
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
-from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -37,27 +36,20 @@ def write_checked_submission(
     :param collection: file or folder that must have them, in place of an index
     :raises InputError: a fault in a run
     """
-    known: KnownDocids | None = None
-    if collection:
-        known = partial(_known_to_collection, collection)
-    elif index:
-        known = partial(_known_to_index, index)
-    faults = write_submission(folder, runs, load_topics(topics), rules, known)
+
+    def known(docids: Collection[str]) -> set[str]:
+        if collection:
+            return {document.docid for document in read_collection(collection) if document.docid in docids}
+        from reranker_kd.retrieve.lucene import LuceneIndex
+
+        with closing(LuceneIndex(index or "")) as opened:
+            return opened.known(sorted(docids))
+
+    faults = write_submission(folder, runs, load_topics(topics), rules, known if collection or index else None)
     sys.stderr.writelines(f"{fault}\n" for fault in faults)
     if faults:
         raise InputError(f"{len(faults)} faults in {len(runs)} runs, each named above; nothing was submitted")
     sys.stderr.write(f"wrote {len(runs)} runs into {folder}\n")
-
-
-def _known_to_collection(collection: str, docids: Collection[str]) -> set[str]:
-    return {document.docid for document in read_collection(collection) if document.docid in docids}
-
-
-def _known_to_index(index: str, docids: Collection[str]) -> set[str]:
-    from reranker_kd.retrieve.lucene import LuceneIndex
-
-    with closing(LuceneIndex(index)) as opened:
-        return opened.known(sorted(docids))
 
 
 def write_submission(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
-from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -69,11 +68,7 @@ def create_app(service: Service, *, hosts: Collection[str] | None = None, api_ke
 
     @app.get("/docs", response_class=HTMLResponse, include_in_schema=False)
     async def reference() -> HTMLResponse:
-        return _html(describe())
-
-    @cache
-    def describe() -> Page:
-        return reference_page(app.openapi())
+        return _html(reference_page(app.openapi()))
 
     @app.get("/health", summary="Whether requests are taken")
     async def health() -> Health:

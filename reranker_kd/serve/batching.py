@@ -23,11 +23,10 @@ _WINDOW_S = 0.003
 
 @dataclass(frozen=True, slots=True)
 class Reranked:
-    """The ranking of a request; milliseconds until its batch began, and of the batch."""
+    """The ranking of a request; milliseconds that it was waiting until its batch began, and of reranking the batch."""
 
     ranking: Ranking
-    waiting_ms: float
-    reranking_ms: float
+    milliseconds: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +133,8 @@ class RerankingThread:
             elif together[0].answer.set_running_or_notify_cancel():
                 together[0].answer.set_exception(error)
             return
-        milliseconds = 1000 * (time.perf_counter() - start)
+        reranking = 1000 * (time.perf_counter() - start)
         for waiting, ranking in zip(together, rankings, strict=True):
             if waiting.answer.set_running_or_notify_cancel():
-                waiting.answer.set_result(Reranked(ranking, 1000 * (start - waiting.since), milliseconds))
+                milliseconds = {"waiting": 1000 * (start - waiting.since), "reranking": reranking}
+                waiting.answer.set_result(Reranked(ranking, milliseconds))
