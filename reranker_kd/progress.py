@@ -39,7 +39,7 @@ def progress_bar(
     if stream.isatty() and os.environ.get("TERM") != "dumb":
         from tqdm import tqdm
 
-        class Bar(tqdm):  # type: ignore[type-arg]
+        class Bar(tqdm):
             def advance(self, n: float = 1) -> None:
                 self.update(n)
 

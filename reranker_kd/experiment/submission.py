@@ -109,29 +109,22 @@ def _readme(runs: Sequence[CheckedRun], topics: int, rules: Rules, *, docids_che
     ]
     if docids_checked:
         checks.append("every docid is in the collection")
-    lines = [
-        "# Submission",
-        "",
-        f"Runs in TREC's format. `sha256sum --check {CHECKSUMS}` tells whether they arrived whole.",
-        "",
-        "Checked:",
-        "",
-        *(f"- {check}" for check in checks),
-    ]
+    intact = f"Runs in TREC's format. `sha256sum --check {CHECKSUMS}` tells whether they arrived whole."
+    parts = ["# Submission", intact, "Checked:", "\n".join(f"- {check}" for check in checks)]
     for run in runs:
-        lines += ["", f"## {run.tag}", "", f"`{_file_name(run)}`: {run.documents} documents for {run.queries} topics."]
-        lines += ["", *_description(run)]
-    return "\n".join(lines) + "\n"
+        size = f"`{_file_name(run)}`: {run.documents} documents for {run.queries} topics."
+        parts += [f"## {run.tag}", size, _description(run)]
+    return "\n\n".join(parts) + "\n"
 
 
-def _description(run: CheckedRun) -> list[str]:
+def _description(run: CheckedRun) -> str:
     record = read_provenance(run.path)
     if record is None:
-        return ["No provenance lies beside this run: describe here what made it."]
+        return "No provenance lies beside this run: describe here what made it."
     if _section(record, "artefact").get("sha256") != sha256_of_file(run.path):
-        return ["The provenance beside this run is that of another file: describe here what made it."]
-    rows = [(name, text) for name, text in _facts(record) if text]
-    return ["| | |", "| --- | --- |", *(f"| {name} | {_cell(text)} |" for name, text in rows)]
+        return "The provenance beside this run is that of another file: describe here what made it."
+    rows = [f"| {name} | {_cell(text)} |" for name, text in _facts(record) if text]
+    return "\n".join(["| | |", "| --- | --- |", *rows])
 
 
 def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:

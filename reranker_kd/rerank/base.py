@@ -202,12 +202,13 @@ def _pairs_of(query: Query, candidates: Sequence[Candidate]) -> list[Pair]:
     check_query(query)
     pairs = []
     for candidate in candidates:
-        if not (candidate.text or "").strip():
+        text = candidate.text or ""
+        if not text.strip():
             fault = "comes without its text: fetch it first"
             if candidate.text is not None:
                 fault = "is empty: mend the collection, or leave the document out"
             raise CandidateError(query.qid, candidate.docid, f"document {candidate.docid!r} {fault}")
-        pairs.append((query.text, candidate.text))
+        pairs.append((query.text, text))
     return pairs
 
 

@@ -65,9 +65,9 @@ class EmbeddingReranker(Reranker):
 
     def _gather(self, candidates: Sequence[Candidate]) -> tuple[FloatArray, int]:
         rows = self.index.rows_of([candidate.docid for candidate in candidates])
-        if (rows >= 0).all():
-            return self.index.vectors_of(rows), 0
         found = rows >= 0
+        if found.all():
+            return self.index.vectors_of(rows), 0
         vectors = np.empty((len(rows), self.encoder.dimension), dtype=np.float32)
         vectors[found] = self.index.vectors_of(rows[found])
         tokens = self.encoder.document_tokens([candidates[i].text or "" for i in np.flatnonzero(~found).tolist()])

@@ -145,20 +145,15 @@ class TextReranker(Reranker):
         query_embeddings = self.encoder.embed_queries(query_tokens, lambda done: on_progress(done * share))
         embeddings = self.encoder.embed_documents(passages, lambda done: on_progress(done * share))
         ends = np.cumsum([len(spans) for spans in places])
-        query_rows: list[int] = []
-        passage_rows: list[int] = []
-        counts = []
-        split = cut = 0
-        for query, text in pairs:
-            place, query_row = texts[text], queries[query]
-            count = len(places[place])
-            passage_rows += range(ends[place] - count, ends[place])
-            query_rows += [query_row] * count
-            counts.append(count)
-            split += count > 1
-            left_out = leaves_out(places[place], len(tokens[place]))
-            cut += left_out or len(query_tokens[query_row]) > self.encoder.query_room
+        query_cut = [len(ids) > self.encoder.query_room for ids in query_tokens]
+        text_cut = [leaves_out(spans, len(ids)) for spans, ids in zip(places, tokens, strict=True)]
+        rows = [(queries[query], texts[text]) for query, text in pairs]
+        counts = [len(places[text]) for _, text in rows]
+        query_rows = np.repeat([query for query, _ in rows], counts).astype(np.intp)
+        passage_rows = [row for _, text in rows for row in range(ends[text] - len(places[text]), ends[text])]
         scores = self.encoder.cross(query_embeddings[query_rows], embeddings[passage_rows])
+        split = sum(count > 1 for count in counts)
+        cut = sum(query_cut[query] or text_cut[text] for query, text in rows)
         return DocumentScores(long_documents.aggregate(scores, counts), len(passages), split, cut)
 
 

@@ -28,7 +28,7 @@ from reranker_kd.serve.messages import (
     SearchAnswer,
     SearchRequest,
 )
-from reranker_kd.types import Candidate
+from reranker_kd.types import Candidate, Query, Ranking
 
 T = TypeVar("T")
 
@@ -102,13 +102,9 @@ class Service:
         candidates = await self._candidates(request.candidates)
         milliseconds = {"texts": 1000 * (time.perf_counter() - start)}
         reranked = await _reranked(thread, request.query, candidates, request.depth)
-        ranking = [
-            Ranked(rank=rank, docid=candidate.docid, score=candidate.score)
-            for rank, candidate in enumerate(reranked.ranking.candidates, start=1)
-        ]
-        return RerankAnswer(
-            model=request.model, ranking=ranking, milliseconds={**milliseconds, **reranked.milliseconds}
-        )
+        ranking = [Ranked(rank=hit.rank, docid=hit.docid, score=hit.score) for hit in reranked.ranking]
+        milliseconds |= reranked.milliseconds
+        return RerankAnswer(model=request.model, ranking=ranking, milliseconds=milliseconds)
 
     async def search(self, request: SearchRequest) -> SearchAnswer:
         """Search, and rerank where a model is named.
@@ -127,15 +123,14 @@ class Service:
         between = time.perf_counter()
         texts = await self._in_index(lambda index: index.texts(found))
         milliseconds = {"retrieving": 1000 * (between - start), "texts": 1000 * (time.perf_counter() - between)}
-        ranking: Sequence[Candidate] = [Candidate(docid, score, texts.get(docid, "")) for docid, score in found.items()]
-        if thread is not None and ranking:
-            reranked = await _reranked(thread, request.query, ranking, depth)
-            ranking = reranked.ranking.candidates
+        candidates = [Candidate(docid, score, texts.get(docid, "")) for docid, score in found.items()]
+        ranking = Ranking(Query("", request.query), tuple(candidates))
+        if thread is not None and candidates:
+            reranked = await _reranked(thread, request.query, candidates, depth)
+            ranking = reranked.ranking
             milliseconds |= reranked.milliseconds
-        shown = [
-            Hit(rank=rank, docid=candidate.docid, score=candidate.score, text=candidate.text or "")
-            for rank, candidate in enumerate(ranking[:hits], start=1)
-        ]
+        best = islice(ranking, hits)
+        shown = [Hit(rank=hit.rank, docid=hit.docid, score=hit.score, text=hit.text or "") for hit in best]
         return SearchAnswer(model=request.model, ranking=shown, milliseconds=milliseconds)
 
     async def _in_index(self, act: Callable[[LuceneIndex], T]) -> T:
