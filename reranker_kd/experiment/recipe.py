@@ -97,10 +97,8 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _documents_come_from_one_place(self) -> Recipe:
-        if self.index is not None and self.collection is not None:
-            raise ValueError("give index or collection, one of the two")
-        if self.index is None and self.collection is None:
-            if not self.candidates:
+        if (self.index is None) == (self.collection is None):
+            if self.index is not None or not self.candidates:
                 raise ValueError("give index or collection, one of the two")
             if not self.rerank or any(reranking.embeddings is None for reranking in self.rerank):
                 raise ValueError("give index or collection, one of the two, or the embeddings of each reranking")

@@ -23,7 +23,7 @@ from reranker_kd.serve.messages import (
     SearchAnswer,
     SearchRequest,
 )
-from reranker_kd.serve.pages import Page, reference_page, search_page
+from reranker_kd.serve.pages import reference_page, search_page
 from reranker_kd.serve.service import Service
 
 _FAULTS: dict[int | str, dict[str, Any]] = {
@@ -64,11 +64,11 @@ def create_app(service: Service, *, hosts: Collection[str] | None = None, api_ke
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def page() -> HTMLResponse:
-        return _html(search_page())
+        return search_page()
 
     @app.get("/docs", response_class=HTMLResponse, include_in_schema=False)
     async def reference() -> HTMLResponse:
-        return _html(reference_page(app.openapi()))
+        return reference_page(app.openapi())
 
     @app.get("/health", summary="Whether requests are taken")
     async def health() -> Health:
@@ -107,7 +107,3 @@ def create_app(service: Service, *, hosts: Collection[str] | None = None, api_ke
         return JSONResponse({"error": "a fault of this program: its log says more"}, 500)
 
     return Gate(app, service.limits, hosts=hosts, api_key=api_key)
-
-
-def _html(page: Page) -> HTMLResponse:
-    return HTMLResponse(page.html, headers={"Content-Security-Policy": page.policy})
