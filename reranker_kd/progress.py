@@ -51,7 +51,7 @@ def progress_bar(
     try:
         yield lines
     finally:
-        lines.finish()
+        lines.write_line()
 
 
 def note(message: str) -> None:
@@ -85,13 +85,11 @@ class PlainProgress:
         now = self.clock()
         if now - self._last_line >= self.interval and not self._is_finished():
             self._last_line = now
-            self._print(now - self._start)
+            self.write_line()
 
-    def finish(self) -> None:
-        """Print the last line."""
-        self._print(self.clock() - self._start)
-
-    def _print(self, elapsed: float) -> None:
+    def write_line(self) -> None:
+        """Print what is done by now."""
+        elapsed = self.clock() - self._start
         rate = self._done / elapsed if elapsed > 0 else 0.0
         of_total = "" if self.total is None else f"/{self.total}"
         line = f"{self.description}: {self._done:.0f}{of_total} {self.unit}, {rate:.1f} {self.unit}/s, "

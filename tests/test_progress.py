@@ -24,7 +24,7 @@ def test_plain_lines_come_every_interval_and_at_the_end() -> None:
     for _ in range(10):
         clock.seconds += 4.0
         progress.advance(100)
-    progress.finish()
+    progress.write_line()
     # 25 pairs a second; a line at 12, 24 and 36 seconds, as none comes within 10 seconds of the one before.
     assert stream.getvalue().splitlines() == [
         "reranking: 300/1000 pairs, 25.0 pairs/s, 0:00:12 elapsed, 0:00:28 left",
@@ -36,7 +36,7 @@ def test_plain_lines_come_every_interval_and_at_the_end() -> None:
 
 def test_plain_line_before_any_work() -> None:
     stream = io.StringIO()
-    PlainProgress("reranking", 5, "pairs", stream, clock=Clock()).finish()
+    PlainProgress("reranking", 5, "pairs", stream, clock=Clock()).write_line()
     assert stream.getvalue() == "reranking: 0/5 pairs, 0.0 pairs/s, 0:00:00 elapsed\n"
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from reranker_kd.cli.options import Verb, model_options, options_of, quiet_option, section
+from reranker_kd.errors import InputError
 from reranker_kd.inference.options import ModelOptions
 from reranker_kd.serve.limits import Limits
 
@@ -94,20 +97,12 @@ def serve(
 
 
 def _check_installed() -> None:
-    from importlib.util import find_spec
-
-    from reranker_kd.errors import InputError
-
     lacking = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
     if lacking:
         raise InputError(f"serve needs {' and '.join(lacking)}: pip install 'reranker-kd[serve]'")
 
 
 def _api_key(file: str | None) -> str | None:
-    import os
-
-    from reranker_kd.errors import InputError
-
     if file is None:
         return os.environ.get(API_KEY_VARIABLE) or None
     key = Path(file).read_text(encoding="utf-8").strip()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import chain, islice
@@ -31,6 +31,11 @@ _PAIRS_A_CALL = 256
 
 def no_progress(_: float) -> None:
     """Report to nobody."""
+
+
+def parts(pairs: Sequence[Pair], size: int) -> Iterator[Sequence[Pair]]:
+    """Yield the pairs, as many at once."""
+    return (pairs[start : start + size] for start in range(0, len(pairs), size))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +105,8 @@ class Reranker(metaclass=_LoadedByName):
 
     def score_documents(self, pairs: Sequence[Pair], on_progress: Progress = no_progress) -> DocumentScores:
         """Score whole documents, however long. Overridden by rerankers that know where their model cuts."""
-        remaining = iter(pairs)
         scores = [np.zeros(0, dtype=np.float32)]
-        while batch := list(islice(remaining, _PAIRS_A_CALL)):
+        for batch in parts(pairs, _PAIRS_A_CALL):
             scores.append(_checked(self.score_pairs(batch), len(batch), self))
             on_progress(len(batch))
         return DocumentScores(np.concatenate(scores))

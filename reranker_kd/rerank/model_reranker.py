@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from reranker_kd.inference.loading import LoadedModel, load_model
 from reranker_kd.inference.pair_tokenizer import PairTokenizer, TokenIds, TokenSequence, longest_first
 from reranker_kd.inference.text_encoder import TextEncoder
 from reranker_kd.models.folder import checked_length
-from reranker_kd.rerank.base import DocumentScores, Pair, Progress, Reranker, no_progress
+from reranker_kd.rerank.base import DocumentScores, Pair, Progress, Reranker, no_progress, parts
 from reranker_kd.rerank.long_documents import LongDocuments, RerankOptions, leaves_out
 from reranker_kd.types import FloatArray
 
@@ -47,7 +47,7 @@ class PairReranker(Reranker):
         """Return the model's logit of each pair, cut to ``max_length`` as its tokenizer cuts (longest first)."""
         scores = [np.zeros(0, dtype=np.float32)]
         distinct, rows = _distinct(pairs)
-        scores += [self._engine.run(pool)[:, 0] for pool in one_ahead(map(self._cut, _pools(distinct)))]
+        scores += [self._engine.run(pool)[:, 0] for pool in one_ahead(map(self._cut, parts(distinct, POOL)))]
         return np.concatenate(scores)[rows]
 
     def sequences(self, pairs: Sequence[Pair]) -> dict[str, list[TokenSequence]]:
@@ -60,7 +60,7 @@ class PairReranker(Reranker):
         scores = [np.zeros(0, dtype=np.float32)]
         counts: list[int] = []
         cut: list[bool] = []
-        for sequences, counts_here, cut_here in one_ahead(map(self._passages, _pools(distinct))):
+        for sequences, counts_here, cut_here in one_ahead(map(self._passages, parts(distinct, POOL))):
             share = len(counts_here) / len(sequences) * len(pairs) / len(distinct)
             passage_scores = self._engine.run(sequences, partial(_advance, on_progress, share))[:, 0]
             scores.append(self._options.aggregate(passage_scores, counts_here))
@@ -180,8 +180,3 @@ def _distinct(pairs: Sequence[Pair]) -> tuple[list[Pair], list[int]]:
 
 def _advance(on_progress: Progress, share: float, done: int) -> None:
     on_progress(done * share)
-
-
-def _pools(pairs: Sequence[Pair]) -> Iterator[Sequence[Pair]]:
-    for start in range(0, len(pairs), POOL):
-        yield pairs[start : start + POOL]
