@@ -70,12 +70,11 @@ class PairReranker(Reranker):
         return DocumentScores(np.concatenate(scores)[rows], sum(counts), split, sum(cut[row] for row in rows))
 
     def _cut(self, pairs: Sequence[Pair]) -> list[TokenSequence]:
-        encoded = self._encoded(pairs)
-        kept = [longest_first(len(query), len(text), self._room) for query, text in encoded]
-        return [
-            self.tokenizer.pair(query[:first], text[:second])
-            for (query, text), (first, second) in zip(encoded, kept, strict=True)
-        ]
+        cut = []
+        for query, text in self._encoded(pairs):
+            first, second = longest_first(len(query), len(text), self._room)
+            cut.append(self.tokenizer.pair(query[:first], text[:second]))
+        return cut
 
     def _passages(self, pairs: Sequence[Pair]) -> tuple[list[TokenSequence], list[int], list[bool]]:
         """Return the passages of all pairs, how many there are of each, and whether it has text in none of them."""

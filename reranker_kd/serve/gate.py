@@ -38,7 +38,7 @@ _HEADERS = {
 _LOGGER = logging.getLogger(__name__)
 
 
-@dataclass
+@dataclass(repr=False)
 class Gate:
     """An ASGI application before another one. It refuses requests by their headers, and bodies as they arrive.
 
