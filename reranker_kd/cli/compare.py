@@ -118,8 +118,8 @@ def compare(
     """
     if not runs and not groups and not options["baseline"]:
         raise click.UsageError("name at least one run, or a --system")
-    from reranker_kd.compare import comparison_data, tables
     from reranker_kd.compare.compare import compare as compare_runs
+    from reranker_kd.compare.tables import comparison_text
     from reranker_kd.formats.files import atomic_writer
 
     comparison = compare_runs(_systems(runs, groups), **options)
@@ -127,16 +127,8 @@ def compare(
         if missing := len(system.missing_queries):
             note = f"{system.name} lacks {missing} of the {len(comparison.queries)} queries of the qrels"
             click.echo(f"{note}; they count as zero", err=True)
-    if output_format == "json":
-        text = comparison_data.comparison_json(comparison, per_query=per_query)
-    elif output_format == "csv":
-        text = comparison_data.comparison_csv(comparison)
-    elif output_format == "latex":
-        text = tables.comparison_latex(comparison)
-    elif output_format == "markdown":
-        text = tables.comparison_markdown(comparison)
-    else:
-        text = tables.comparison_text(comparison, styled=output is None and sys.stdout.isatty())
+    styled = output is None and sys.stdout.isatty()
+    text = comparison_text(comparison, output_format, per_query=per_query, styled=styled)
     if output is None:
         click.echo(text)
     else:
