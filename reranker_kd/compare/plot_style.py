@@ -19,16 +19,9 @@ from matplotlib.figure import Figure
 
 from reranker_kd.formats.files import atomic_binary_writer, atomic_writer
 
-BLACK = "#000000"
-BLUE = "#0072B2"
-VERMILLION = "#D55E00"
-GREEN = "#009E73"
-ORANGE = "#E69F00"
-SKY = "#56B4E9"
-PURPLE = "#CC79A7"
-GREY = "#7f7f7f"
-
-COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, GREY)
+BLACK, GREY = "#000000", "#7f7f7f"
+BLUE, VERMILLION = "#0072B2", "#D55E00"
+COLOURS = (BLUE, VERMILLION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", GREY)
 MARKERS = "osD^vPX"
 HATCHES = ("", "///", "...", "\\\\\\", "xxx", "---", "+++")
 
@@ -86,30 +79,19 @@ def picture_svg(picture: Picture) -> str:
     return _rendered(picture, "svg", metadata={"Date": None}).decode("utf-8")
 
 
-def picture_png(picture: Picture) -> bytes:
-    """Return the picture as PNG, 200 dots an inch."""
-    return _rendered(picture, "png", dpi=200)
-
-
-def picture_csv(picture: Picture) -> str:
-    """Return the picture's data, a header and a line for each row."""
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows([picture.header, *picture.rows])
-    return stream.getvalue()
-
-
 def write_pictures(folder: str | Path, pictures: Sequence[Picture]) -> None:
-    """Write each picture as ``NAME.svg``, ``NAME.png`` and ``NAME.csv``.
+    """Write each picture as ``NAME.svg``, ``NAME.png`` (200 dots an inch) and its data as ``NAME.csv``.
 
     :raises OutputError: a file cannot be written
     """
     for picture in pictures:
         path = Path(folder) / picture.name
         with atomic_binary_writer(path.with_suffix(".png")) as binary:
-            binary.write(picture_png(picture))
-        for suffix, text in ((".svg", picture_svg(picture)), (".csv", picture_csv(picture))):
-            with atomic_writer(path.with_suffix(suffix)) as stream:
-                stream.write(text)
+            binary.write(_rendered(picture, "png", dpi=200))
+        with atomic_writer(path.with_suffix(".svg")) as stream:
+            stream.write(picture_svg(picture))
+        with atomic_writer(path.with_suffix(".csv")) as stream:
+            csv.writer(stream, lineterminator="\n").writerows([picture.header, *picture.rows])
 
 
 def _rendered(picture: Picture, file_format: str, **options: Any) -> bytes:

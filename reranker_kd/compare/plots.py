@@ -3,41 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Collection, Sequence
+from itertools import zip_longest
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from reranker_kd.compare.comparison import ComparedSystem, Comparison
-from reranker_kd.compare.plot_style import (
-    BLACK,
-    BLUE,
-    COLOURS,
-    GREY,
-    HATCHES,
-    MARKERS,
-    VERMILLION,
-    Picture,
-)
-from reranker_kd.compare.rankings import (
-    NOT_A_CANDIDATE,
-    ComparedRankings,
-    by_query_length,
-    gain_by_candidate_rank,
-    mean_and_error,
-    scores_by_relevance,
-)
-
-Panel = TypeVar("Panel")
+from reranker_kd.compare import rankings as behind
+from reranker_kd.compare.comparison import Comparison
+from reranker_kd.compare.plot_style import BLACK, BLUE, COLOURS, GREY, HATCHES, MARKERS, VERMILLION, Picture
 
 _BINS = 30
 _PANELS_A_ROW = 2
 
 
-def comparison_pictures(comparison: Comparison, rankings: ComparedRankings) -> tuple[list[Picture], list[str]]:
+def comparison_pictures(comparison: Comparison, rankings: behind.ComparedRankings) -> tuple[list[Picture], list[str]]:
     """Return the pictures, and a line for each that is left out, which says why.
 
     They show the first measure, with the names of systems as they stand.
@@ -117,30 +99,30 @@ def query_differences(comparison: Comparison) -> Picture | str:
     """Return each system's differences to the baseline, a bar a query, best first."""
     measure = comparison.measures[0].name
     baseline = comparison.system(comparison.baseline).per_query[measure]
-    others = [system for system in comparison.systems if system.name != comparison.baseline]
-    if not others:
-        return "differences by query: there is a single system"
     differences = {
         system.name: sorted(
             ((system.per_query[measure][qid] - baseline[qid], qid) for qid in comparison.queries), reverse=True
         )
-        for system in others
+        for system in comparison.systems
+        if system.name != comparison.baseline
     }
+    if not differences:
+        return "differences by query: there is a single system"
 
-    def panel(axes: Axes, system: ComparedSystem) -> None:
-        values = np.array([difference for difference, _ in differences[system.name]])
+    def panel(axes: Axes, name: str) -> None:
+        values = np.array([difference for difference, _ in differences[name]])
         edges = np.arange(len(values) + 1)
         axes.stairs(np.maximum(values, 0), edges, fill=True, color=BLUE)
         axes.stairs(np.minimum(values, 0), edges, fill=True, facecolor=VERMILLION, edgecolor=BLACK, hatch="////")
         axes.axhline(0, color=BLACK, linewidth=0.8)
-        counted = system.differences[measure]
-        axes.set_title(f"{system.name}: {counted.wins} won, {counted.ties} tied, {counted.losses} lost")
+        counted = comparison.system(name).differences[measure]
+        axes.set_title(f"{name}: {counted.wins} won, {counted.ties} tied, {counted.losses} lost")
         axes.margins(x=0)
         # The panel below may be an empty place.
         axes.tick_params(labelbottom=True)
 
     def draw(figure: Figure) -> None:
-        _panels(figure, others, panel, share_axes=True)
+        _panels(figure, list(differences), panel, share_axes=True)
         figure.supxlabel("queries, best first")
         figure.supylabel(f"{measure} above {comparison.baseline}")
 
@@ -150,17 +132,17 @@ def query_differences(comparison: Comparison) -> Picture | str:
         f"Each bar is a query. Above the line the system is better than {comparison.baseline}, below (hatched) worse.",
         ("system", "qid", "difference"),
         tuple((name, qid, difference) for name, found in differences.items() for difference, qid in found),
-        _height(others),
+        _height(differences),
         draw,
     )
 
 
-def score_distributions(comparison: Comparison, rankings: ComparedRankings) -> Picture | str:
+def score_distributions(comparison: Comparison, rankings: behind.ComparedRankings) -> Picture | str:
     """Return histograms of each system's scores, of relevant documents against the others."""
     level = comparison.relevance_level
     histograms = {}
     for system in comparison.systems:
-        relevant, others = scores_by_relevance(rankings, system.name, comparison.queries, level)
+        relevant, others = behind.scores_by_relevance(rankings, system.name, comparison.queries, level)
         if len(relevant) and len(others):
             edges = np.histogram_bin_edges(np.concatenate([relevant, others]), _BINS)
             shares = [np.histogram(scores, edges)[0] / len(scores) for scores in (relevant, others)]
@@ -179,8 +161,7 @@ def score_distributions(comparison: Comparison, rankings: ComparedRankings) -> P
 
     def draw(figure: Figure) -> None:
         axes = _panels(figure, list(histograms), panel)
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper right", ncols=2)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=2)
         figure.supxlabel("score")
         figure.supylabel("share of documents")
 
@@ -197,19 +178,19 @@ def score_distributions(comparison: Comparison, rankings: ComparedRankings) -> P
                 edges[:-1].tolist(), edges[1:].tolist(), relevant.tolist(), others.tolist(), strict=True
             )
         ),
-        _height(list(histograms)) + 0.3,
+        _height(histograms) + 0.3,
         draw,
     )
 
 
-def quality_by_query_length(comparison: Comparison, rankings: ComparedRankings) -> Picture | str:
+def quality_by_query_length(comparison: Comparison, rankings: behind.ComparedRankings) -> Picture | str:
     """Return the figures of short and of long queries, with standard errors."""
     measure = comparison.measures[0].name
-    buckets = by_query_length(rankings.topics, comparison.queries)
+    buckets = behind.by_query_length(rankings.topics, comparison.queries)
     if len(buckets) < 2:
         return "quality by query length: needs queries of several lengths; give their texts by --topics"
     found = {
-        system.name: [mean_and_error([system.per_query[measure][qid] for qid in bucket.qids]) for bucket in buckets]
+        system.name: [behind.mean_and_error([system.per_query[measure][qid] for qid in qids]) for _, qids in buckets]
         for system in comparison.systems
     }
 
@@ -224,7 +205,7 @@ def quality_by_query_length(comparison: Comparison, rankings: ComparedRankings) 
             axes.errorbar(
                 places + offsets[place], means, errors, fmt=marker, color=colour, markersize=6, capsize=3, label=name
             )
-        ticks = [f"{bucket.words}\n(queries: {len(bucket.qids)})" for bucket in buckets]
+        ticks = [f"{words}\n(queries: {len(qids)})" for words, qids in buckets]
         axes.set_xticks(places, ticks)
         axes.grid(visible=False, axis="x")
         axes.set(xlabel="words of the query", ylabel=measure)
@@ -236,19 +217,19 @@ def quality_by_query_length(comparison: Comparison, rankings: ComparedRankings) 
         "Means over queries of about the same number of words; bars are standard errors.",
         ("system", "words", "queries", measure, "standard_error"),
         tuple(
-            (name, bucket.words, len(bucket.qids), mean, error)
+            (name, words, len(qids), mean, error)
             for name, figures in found.items()
-            for bucket, (mean, error) in zip(buckets, figures, strict=True)
+            for (words, qids), (mean, error) in zip(buckets, figures, strict=True)
         ),
         3.6 + 0.2 * (len(found) // 4),
         draw,
     )
 
 
-def gains_by_candidate_rank(comparison: Comparison, rankings: ComparedRankings) -> Picture | str:
+def gains_by_candidate_rank(comparison: Comparison, rankings: behind.ComparedRankings) -> Picture | str:
     """Return from which ranks of the first stage each system draws its nDCG@10."""
     names = [system.name for system in comparison.systems]
-    gains = gain_by_candidate_rank(rankings, names, comparison.queries)
+    gains = behind.gain_by_candidate_rank(rankings, names, comparison.queries)
     buckets = [bucket for bucket in gains[names[0]] if any(gains[name][bucket] for name in names)]
     if not buckets:
         return "quality by candidate rank: no system has a relevant document in its top 10"
@@ -264,7 +245,7 @@ def gains_by_candidate_rank(comparison: Comparison, rankings: ComparedRankings) 
                 widths,
                 left=left,
                 height=0.6,
-                color=GREY if bucket == NOT_A_CANDIDATE else COLOURS[place],
+                color=GREY if bucket == behind.NOT_A_CANDIDATE else COLOURS[place],
                 hatch=HATCHES[place],
                 edgecolor=BLACK,
                 linewidth=0.5,
@@ -294,20 +275,21 @@ def _look(place: int) -> tuple[str, str]:
     return COLOURS[place % len(COLOURS)], MARKERS[(place + place // len(COLOURS)) % len(MARKERS)]
 
 
-def _height(panels: Sequence[object]) -> float:
+def _height(panels: Collection[str]) -> float:
     return 0.6 + 1.9 * math.ceil(len(panels) / _PANELS_A_ROW)
 
 
 def _panels(
-    figure: Figure, panels: Sequence[Panel], draw: Callable[[Axes, Panel], None], *, share_axes: bool = False
-) -> list[Axes]:
-    """Draw each panel on axes of its own, two in a row where there are several."""
+    figure: Figure, panels: Sequence[str], draw: Callable[[Axes, str], None], *, share_axes: bool = False
+) -> Axes:
+    """Draw each panel on axes of its own, two in a row where there are several, and return the first."""
     columns = min(_PANELS_A_ROW, len(panels))
     rows = math.ceil(len(panels) / columns)
     grid = figure.subplots(rows, columns, sharex=share_axes, sharey=share_axes, squeeze=False)
-    drawn: list[Axes] = list(grid.flat)[: len(panels)]
-    for axes, panel in zip(drawn, panels, strict=True):
-        draw(axes, panel)
-    for empty in list(grid.flat)[len(panels) :]:
-        empty.remove()
-    return drawn
+    for axes, panel in zip_longest(grid.flat, panels):
+        if panel is None:
+            axes.remove()
+        else:
+            draw(axes, panel)
+    first: Axes = grid[0, 0]
+    return first

@@ -11,13 +11,13 @@ from itertools import groupby
 import numpy as np
 import numpy.typing as npt
 
-from reranker_kd.compare.comparison import Comparison
 from reranker_kd.formats.runs import RunColumns
 from reranker_kd.types import Qrels, Topics
 
 NOT_A_CANDIDATE = "not among them"
 
-_RANK_BUCKETS = ((1, 10), (11, 20), (21, 50), (51, 100), (101, None))
+# Ranks in the first stage -> the last of them.
+_LAST_RANKS = {"1-10": 10, "11-20": 20, "21-50": 50, "51-100": 100, "101 on": math.inf}
 _LENGTH_BUCKETS = 5
 _SCORES_DEPTH = 100
 
@@ -59,9 +59,7 @@ def gain_by_candidate_rank(
 
     :param queries: the qids of the mean; one that a system lacks brings nothing
     """
-    gains = {
-        name: dict.fromkeys([*(_interval(*bucket) for bucket in _RANK_BUCKETS), NOT_A_CANDIDATE], 0.0) for name in names
-    }
+    gains = {name: dict.fromkeys([*_LAST_RANKS, NOT_A_CANDIDATE], 0.0) for name in names}
     discounts = 1 / np.log2(np.arange(2, cutoff + 2))
     for qid in queries:
         grades = rankings.qrels[qid]
@@ -72,20 +70,10 @@ def gain_by_candidate_rank(
         ranks = rankings.reference_ranks(qid)
         for name in names:
             for place, docid in enumerate(rankings.documents(name, qid, cutoff)):
-                gains[name][_rank_bucket(ranks.get(docid))] += max(0, grades.get(docid, 0)) * float(share[place])
+                rank = ranks.get(docid)
+                found = (ranks for ranks, last in _LAST_RANKS.items() if rank is not None and rank <= last)
+                gains[name][next(found, NOT_A_CANDIDATE)] += max(0, grades.get(docid, 0)) * float(share[place])
     return gains
-
-
-def _rank_bucket(rank: int | None) -> str:
-    if rank is None:
-        return NOT_A_CANDIDATE
-    return next(_interval(low, high) for low, high in _RANK_BUCKETS if high is None or rank <= high)
-
-
-def _interval(low: int, high: int | None) -> str:
-    if high is None:
-        return f"{low} on"
-    return str(low) if low == high else f"{low}-{high}"
 
 
 def scores_by_relevance(
@@ -101,45 +89,24 @@ def scores_by_relevance(
     return np.array(relevant), np.array(others)
 
 
-@dataclass(frozen=True, slots=True)
-class LengthBucket:
-    """Queries of about the same length.
+def by_query_length(topics: Topics, queries: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Return lengths in words, as text, and the queries so long, about as many in each of at most five buckets.
 
-    :param words: their lengths in words, as text
-    :param qids: the queries
+    Queries without a text are left out.
     """
-
-    words: str
-    qids: tuple[str, ...]
-
-
-def by_query_length(topics: Topics, queries: Sequence[str]) -> list[LengthBucket]:
-    """Return the queries in at most five buckets of lengths, about as many in each; those without a text left out."""
     lengths = {qid: len(topics[qid].split()) for qid in queries if qid in topics}
-    wanted = len(lengths) / _LENGTH_BUCKETS
-    buckets: list[tuple[list[int], list[str]]] = []
-    for length, group in groupby(sorted(lengths, key=lengths.__getitem__), key=lengths.__getitem__):
-        if not buckets or len(buckets[-1][1]) >= wanted:
-            buckets.append(([], []))
-        buckets[-1][0].append(length)
-        buckets[-1][1].extend(group)
-    return [LengthBucket(_interval(words[0], words[-1]), tuple(qids)) for words, qids in buckets]
+    buckets: list[list[str]] = []
+    for _, group in groupby(sorted(lengths, key=lengths.__getitem__), key=lengths.__getitem__):
+        if not buckets or len(buckets[-1]) >= len(lengths) / _LENGTH_BUCKETS:
+            buckets.append([])
+        buckets[-1].extend(group)
+    ends = ((lengths[qids[0]], lengths[qids[-1]]) for qids in buckets)
+    return [
+        (f"{low}-{high}" if low < high else str(low), qids) for (low, high), qids in zip(ends, buckets, strict=True)
+    ]
 
 
 def mean_and_error(figures: Sequence[float]) -> tuple[float, float]:
     """Return the mean of n figures and its standard error, which is 0 of a single one."""
     error = float(np.std(figures, ddof=1)) / math.sqrt(len(figures)) if len(figures) > 1 else 0.0
     return math.fsum(figures) / len(figures), error
-
-
-def largest_differences_first(comparison: Comparison, measure: str) -> list[str]:
-    """Return the queries, those first in which a system is furthest from the baseline in either direction.
-
-    Ties, and a comparison of a single system, keep the order of the qrels.
-    """
-    baseline = comparison.system(comparison.baseline).per_query[measure]
-    furthest = {
-        qid: max(abs(system.per_query[measure][qid] - baseline[qid]) for system in comparison.systems)
-        for qid in comparison.queries
-    }
-    return sorted(comparison.queries, key=furthest.__getitem__, reverse=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import PurePath
 
-from reranker_kd.compare.comparison import ComparedSystem, Comparison
+from reranker_kd.compare.comparison import Comparison, Cost
 from reranker_kd.compare.html.page import comparison_page
 from reranker_kd.compare.html.queries import shown_documents, shown_queries
 from reranker_kd.compare.plot_style import write_pictures
@@ -45,12 +46,10 @@ def write_reports(
         files = {labels[comparison.candidates]: (comparison.candidates,), **files}
     # Of seeds, which all have the same queries, only the first would be read.
     seeds = {labels[system.name] for system in comparison.systems if system.kind == "seeds"}
+    shown = {name: paths[:1] if name in seeds else paths for name, paths in files.items()}
     rankings = ComparedRankings(
         qrels=load_qrels(comparison.qrels),
-        runs={
-            name: [read_run_columns(path) for path in paths[: 1 if name in seeds else None]]
-            for name, paths in files.items()
-        },
+        runs={name: list(map(read_run_columns, paths)) for name, paths in shown.items()},
         reference=labels[comparison.candidates or comparison.baseline],
         topics=load_topics(topics) if topics else {},
     )
@@ -65,8 +64,8 @@ def write_reports(
         page = comparison_page(labelled, rankings, files_of=files, pictures=pictures, left_out=left_out, texts=texts)
         with atomic_writer(html) as stream:
             stream.write(page)
-        shown = f"{len(shown_queries(comparison))} of {len(comparison.queries)} queries"
-        notes.append(f"wrote {html}: {shown}, {len(page.encode()) / 1e6:.1f} MB")
+        queries = f"{len(shown_queries(comparison))} of {len(comparison.queries)} queries"
+        notes.append(f"wrote {html}: {queries}, {len(page.encode()) / 1e6:.1f} MB")
     return [*notes, *(f"left out {reason}" for reason in left_out)]
 
 
@@ -87,35 +86,36 @@ def short_labels(comparison: Comparison) -> dict[str, str]:
 
 
 def _without_common_words(names: Sequence[str]) -> list[str]:
-    if len(names) < 2:
-        return list(names)
     words = [name.split(".") for name in names]
-    shortest = min(map(len, words))
-    start = end = 0
-    while end < shortest - 1 and len({name[-1 - end] for name in words}) == 1:
-        end += 1
-    while start < shortest - end - 1 and len({name[start] for name in words}) == 1:
-        start += 1
+    # One word stays of the shortest, and all of a lone name.
+    spare = min(map(len, words)) - 1 if len(words) > 1 else 0
+    end = min(spare, _shared([name[::-1] for name in words]))
+    start = min(spare - end, _shared(words))
     return [".".join(name[start : len(name) - end]) for name in words]
+
+
+def _shared(names: Sequence[Sequence[str]]) -> int:
+    """Return how many words they all start with."""
+    return len(list(takewhile(lambda words: len(set(words)) == 1, zip(*names, strict=False))))
 
 
 def with_labels(comparison: Comparison, labels: Mapping[str, str]) -> Comparison:
     """Return the comparison with labels in place of names, and the qrels by the last part of their path."""
+
+    def labelled(cost: Cost) -> Cost:
+        pays = {labels[name]: queries for name, queries in cost.pays_from_queries.items()}
+        return cost.model_copy(update={"pays_from_queries": pays})
+
     return replace(
         comparison,
         qrels=PurePath(comparison.qrels).name,
         baseline=labels[comparison.baseline],
         candidates=None if comparison.candidates is None else labels[comparison.candidates],
-        systems=tuple(_labelled(system, labels) for system in comparison.systems),
+        systems=tuple(
+            replace(system, name=labels[system.name], cost=system.cost and labelled(system.cost))
+            for system in comparison.systems
+        ),
         agreement=tuple(
             replace(each, first=labels[each.first], second=labels[each.second]) for each in comparison.agreement
         ),
     )
-
-
-def _labelled(system: ComparedSystem, labels: Mapping[str, str]) -> ComparedSystem:
-    cost = system.cost
-    if cost is not None:
-        pays = {labels[name]: queries for name, queries in cost.pays_from_queries.items()}
-        cost = cost.model_copy(update={"pays_from_queries": pays})
-    return replace(system, name=labels[system.name], cost=cost)

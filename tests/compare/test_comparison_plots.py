@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
@@ -12,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from reranker_kd.compare.comparison import Cost
-from reranker_kd.compare.plot_style import WIDTH, picture_csv, picture_svg, write_pictures
+from reranker_kd.compare.plot_style import WIDTH, picture_svg, write_pictures
 from reranker_kd.compare.plots import comparison_pictures, quality_latency_frontier
 from reranker_kd.errors import OutputError
 
@@ -26,17 +25,25 @@ def pictures(compared, rankings):
     return {picture.name: picture for picture in drawn}
 
 
-def _rows(picture):
-    return list(csv.DictReader(io.StringIO(picture_csv(picture))))
+@pytest.fixture(scope="module")
+def folder(pictures, tmp_path_factory):
+    """The pictures as files."""
+    folder = tmp_path_factory.mktemp("pictures") / "plots"
+    write_pictures(folder, list(pictures.values()))
+    return folder
 
 
-def test_all_are_there_as_files(pictures, tmp_path):
+def _rows(file):
+    with file.open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_all_are_there_as_files(pictures, folder):
     assert list(pictures) == NAMES
-    write_pictures(tmp_path / "plots", list(pictures.values()))
-    assert {file.name for file in (tmp_path / "plots").iterdir()} == {
+    assert {file.name for file in folder.iterdir()} == {
         f"{name}{suffix}" for name in NAMES for suffix in (".png", ".svg", ".csv")
     }
-    assert (tmp_path / "plots" / "query-length.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "query-length.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -47,8 +54,8 @@ def test_the_same_picture_is_the_same_file(pictures, name):
     assert not re.search(r"<dc:date>|\d{4}-\d\d-\d\dT", svg)
 
 
-def test_the_frontier_as_data(pictures, compared):
-    rows = _rows(pictures["quality-latency"])
+def test_the_frontier_as_data(folder, compared):
+    rows = _rows(folder / "quality-latency.csv")
     assert [(row["system"], float(row["query_ms"])) for row in rows] == [("student", 2.5), ("teacher", 40.0)]
     for row in rows:
         assert float(row["nDCG@10"]) == compared.system(row["system"]).means["nDCG@10"]
@@ -79,17 +86,17 @@ def test_the_frontier_has_plain_numbers_at_its_ticks(compared, milliseconds):
     assert len(set(labels)) == len(labels) <= 12
 
 
-def test_differences_as_data(pictures, compared):
-    rows = [row for row in _rows(pictures["query-differences"]) if row["system"] == "student"]
+def test_differences_as_data(folder, compared):
+    rows = [row for row in _rows(folder / "query-differences.csv") if row["system"] == "student"]
     values = [float(row["difference"]) for row in rows]
     assert values == sorted(values, reverse=True)
     assert sum(value > 0 for value in values) == compared.system("student").differences["nDCG@10"].wins
     assert {row["qid"] for row in rows} == set(compared.queries)
 
 
-def test_shares_of_scores_add_up(pictures):
+def test_shares_of_scores_add_up(folder):
     for name in ("bm25", "student", "teacher"):
-        rows = [row for row in _rows(pictures["score-distributions"]) if row["system"] == name]
+        rows = [row for row in _rows(folder / "score-distributions.csv") if row["system"] == name]
         assert sum(float(row["share_of_relevant"]) for row in rows) == pytest.approx(1)
         assert sum(float(row["share_of_others"]) for row in rows) == pytest.approx(1)
 

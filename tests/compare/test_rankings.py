@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reranker_kd.compare.html.queries import shown_queries
 from reranker_kd.compare.plots import pareto_front
 from reranker_kd.compare.rankings import (
     NOT_A_CANDIDATE,
     ComparedRankings,
     by_query_length,
     gain_by_candidate_rank,
-    largest_differences_first,
     mean_and_error,
     scores_by_relevance,
 )
@@ -89,11 +89,11 @@ def test_scores_by_relevance(rankings):
 def test_buckets_of_lengths_hold_each_query_once(lengths):
     topics = {str(number): "word " * length for number, length in enumerate(lengths)}
     buckets = by_query_length(topics, list(topics))
-    assert sorted(qid for bucket in buckets for qid in bucket.qids) == sorted(topics)
+    assert sorted(qid for _, qids in buckets for qid in qids) == sorted(topics)
     assert len(buckets) <= 5
-    for bucket in buckets:
-        low, _, high = bucket.words.partition("-")
-        assert all(int(low) <= lengths[int(qid)] <= int(high or low) for qid in bucket.qids)
+    for words, qids in buckets:
+        low, _, high = words.partition("-")
+        assert all(int(low) <= lengths[int(qid)] <= int(high or low) for qid in qids)
 
 
 def test_mean_and_standard_error():
@@ -102,7 +102,7 @@ def test_mean_and_standard_error():
 
 
 def test_queries_by_their_largest_difference(compared):
-    ordered = largest_differences_first(compared, "nDCG@10")
+    ordered = shown_queries(compared)
     assert sorted(ordered) == sorted(compared.queries)
     baseline = compared.system("bm25").per_query["nDCG@10"]
     sizes = [max(abs(s.per_query["nDCG@10"][qid] - baseline[qid]) for s in compared.systems) for qid in ordered]

@@ -42,35 +42,8 @@ def comparison_page(
     :param texts: of :func:`reranker_kd.compare.html.queries.shown_documents`; None for a page without texts
     """
     script, style = _resource("page.js"), _resource("page.css")
-    return Template(_resource("page.html")).substitute(
-        policy=(
-            f"default-src 'none'; script-src {_source(script)}; style-src {_source(style)}; img-src data:; "
-            "base-uri 'none'; form-action 'none'"
-        ),
-        title=escape(f"Comparison over {len(comparison.queries)} queries of {comparison.qrels}"),
-        style=style,
-        script=script,
-        pictures="".join(map(_figure, pictures)),
-        data=data_block(_document(comparison, rankings, files_of, left_out, texts)),
-    )
-
-
-def data_block(value: Any) -> str:
-    """Return JSON that may stand in a script element of type ``application/json``, whatever the strings in it hold."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).translate(_HARMLESS)
-    # Half a surrogate pair, which JSON can hold and UTF-8 cannot.
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _document(
-    comparison: Comparison,
-    rankings: ComparedRankings,
-    files_of: Mapping[str, Sequence[str]],
-    left_out: Sequence[str],
-    texts: Mapping[str, str] | None,
-) -> dict[str, Any]:
     queries = query_records(comparison, rankings, texts)
-    return {
+    document = {
         "measures": [measure.name for measure in comparison.measures],
         "relevance": comparison.relevance_level,
         "systems": [system.name for system in comparison.systems],
@@ -83,11 +56,29 @@ def _document(
             {"title": grid.title, "header": grid.header, "texts": grid.texts, "rows": grid.rows}
             for grid in comparison_grids(comparison)
         ],
-        "notes": list(_notes(comparison, rankings, len(queries), with_texts=texts is not None)),
+        "notes": _notes(comparison, rankings, len(queries), with_texts=texts is not None),
         "test": tests_note(comparison),
         "leftOut": list(left_out),
         "queries": queries,
     }
+    return Template(_resource("page.html")).substitute(
+        policy=(
+            f"default-src 'none'; script-src {_source(script)}; style-src {_source(style)}; img-src data:; "
+            "base-uri 'none'; form-action 'none'"
+        ),
+        title=escape(f"Comparison over {len(comparison.queries)} queries of {comparison.qrels}"),
+        style=style,
+        script=script,
+        pictures="".join(map(_figure, pictures)),
+        data=data_block(document),
+    )
+
+
+def data_block(value: Any) -> str:
+    """Return JSON that may stand in a script element of type ``application/json``, whatever the strings in it hold."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).translate(_HARMLESS)
+    # Half a surrogate pair, which JSON can hold and UTF-8 cannot.
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _notes(comparison: Comparison, rankings: ComparedRankings, shown: int, *, with_texts: bool) -> list[str]:

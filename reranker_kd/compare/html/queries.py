@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from reranker_kd.compare.comparison import Comparison
-from reranker_kd.compare.rankings import ComparedRankings, largest_differences_first
+from reranker_kd.compare.rankings import ComparedRankings
 
 # Of a page: queries, those with the largest differences first, and documents of each system and query.
 MOST_QUERIES = 200
@@ -17,8 +17,14 @@ MOST_CHARACTERS = 3000
 
 
 def shown_queries(comparison: Comparison) -> list[str]:
-    """Return the queries of the page, the largest differences in the first measure first."""
-    return largest_differences_first(comparison, comparison.measures[0].name)[:MOST_QUERIES]
+    """Return the queries of the page, those first in which a system is furthest from the baseline in either direction.
+
+    The first measure counts. Ties, and a comparison of a single system, keep the order of the qrels.
+    """
+    of_systems = [system.per_query[comparison.measures[0].name] for system in comparison.systems]
+    held = comparison.system(comparison.baseline).per_query[comparison.measures[0].name]
+    furthest = {qid: max(abs(figures[qid] - held[qid]) for figures in of_systems) for qid in comparison.queries}
+    return sorted(furthest, key=furthest.__getitem__, reverse=True)[:MOST_QUERIES]
 
 
 def columns_of(comparison: Comparison, rankings: ComparedRankings) -> list[str]:
@@ -41,33 +47,25 @@ def query_records(
     :param texts: of the :func:`shown_documents`; None where there is no source of texts
     """
     columns = columns_of(comparison, rankings)
-    return [_query_record(comparison, rankings, texts, qid, columns) for qid in shown_queries(comparison)]
-
-
-def _query_record(
-    comparison: Comparison,
-    rankings: ComparedRankings,
-    texts: Mapping[str, str] | None,
-    qid: str,
-    columns: Sequence[str],
-) -> dict[str, Any]:
-    tops = [rankings.documents(name, qid, DEPTH) for name in columns]
-    places = {docid: place for place, docid in enumerate(dict.fromkeys(docid for top in tops for docid in top))}
-    grades = rankings.qrels[qid]
-    ranks = rankings.reference_ranks(qid)
-    return {
-        "qid": qid,
-        "text": rankings.topics.get(qid, ""),
-        "relevant": sum(grade >= comparison.relevance_level for grade in grades.values()),
-        "figures": [
-            [system.per_query[measure.name][qid] for measure in comparison.measures] for system in comparison.systems
-        ],
-        "documents": [
-            {"docid": docid, "grade": grades.get(docid), "rank": ranks.get(docid), **_text_record(docid, texts)}
-            for docid in places
-        ],
-        "columns": [[[places[docid], score] for docid, score in top.items()] for top in tops],
-    }
+    records = []
+    for qid in shown_queries(comparison):
+        tops = [rankings.documents(name, qid, DEPTH) for name in columns]
+        places = {docid: place for place, docid in enumerate(dict.fromkeys(docid for top in tops for docid in top))}
+        grades = rankings.qrels[qid]
+        ranks = rankings.reference_ranks(qid)
+        record = {
+            "qid": qid,
+            "text": rankings.topics.get(qid, ""),
+            "relevant": sum(grade >= comparison.relevance_level for grade in grades.values()),
+            "figures": [[figures[qid] for figures in system.per_query.values()] for system in comparison.systems],
+            "documents": [
+                {"docid": docid, "grade": grades.get(docid), "rank": ranks.get(docid), **_text_record(docid, texts)}
+                for docid in places
+            ],
+            "columns": [[[places[docid], score] for docid, score in top.items()] for top in tops],
+        }
+        records.append(record)
+    return records
 
 
 def _text_record(docid: str, texts: Mapping[str, str] | None) -> dict[str, Any]:
