@@ -8,26 +8,17 @@ from typing import Any
 
 import click
 
+from reranker_kd.cli.evaluate import measures_option
 from reranker_kd.cli.options import Verb, partner, qrels_option, relevance_level_option
 from reranker_kd.compare.comparison import CORRECTIONS
 from reranker_kd.errors import InputError
-from reranker_kd.evaluate.measures import DEFAULT_MEASURES
 from reranker_kd.sections import GoesWith, NotWith
 
 
 @click.command(cls=Verb)
 @click.argument("runs", metavar="RUN...", nargs=-1)
 @qrels_option
-@click.option(
-    "-m",
-    "--measure",
-    "measures",
-    metavar="NAME",
-    multiple=True,
-    default=DEFAULT_MEASURES,
-    show_default=True,
-    help="A measure, as evaluate names it. Repeatable.",
-)
+@measures_option
 @relevance_level_option
 @click.option("--baseline", metavar="RUN", help="What the others are held against.  [default: the first]")
 @click.option(

@@ -9,20 +9,22 @@ import click
 from reranker_kd.cli.options import qrels_option, relevance_level_option
 from reranker_kd.evaluate.measures import DEFAULT_MEASURES
 
-
-@click.command()
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True)
-@qrels_option
-@click.option(
+measures_option = click.option(
     "-m",
     "--measure",
-    "names",
+    "measures",
     metavar="NAME",
     multiple=True,
     default=DEFAULT_MEASURES,
     show_default=True,
     help="A measure: nDCG@10, AP, RR@10, P@5, R@100, Judged@10, or trec_eval's name for it. Repeatable.",
 )
+
+
+@click.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True)
+@qrels_option
+@measures_option
 @relevance_level_option
 @click.option("-q", "--per-query", is_flag=True, help="Also show the figures of each query.")
 @click.option(
@@ -42,7 +44,7 @@ from reranker_kd.evaluate.measures import DEFAULT_MEASURES
 def evaluate(
     runs: tuple[str, ...],
     qrels: str,
-    names: tuple[str, ...],
+    measures: tuple[str, ...],
     relevance_level: int,
     per_query: bool,
     complete: bool,
@@ -54,28 +56,28 @@ def evaluate(
     official, gives a column for each.
     """
     from reranker_kd.evaluate import evaluation, tables
-    from reranker_kd.evaluate.grid import table_text
+    from reranker_kd.evaluate.grid import tab_separated, table_text
     from reranker_kd.evaluate.measures import parse_measures
     from reranker_kd.retrieve.named_inputs import load_qrels
 
     # An unknown measure is an error before files are read.
-    parse_measures(names)
+    parse_measures(measures)
     judgments = load_qrels(qrels)
     evaluated = []
     for run in runs:
-        figures = evaluation.evaluate(run, judgments, names, relevance_level=relevance_level, missing_as_zero=complete)
+        figures = evaluation.evaluate(
+            run, judgments, measures, relevance_level=relevance_level, missing_as_zero=complete
+        )
         evaluated.append(tables.EvaluatedRun(run, figures))
         if missing := len(figures.missing_queries):
             consequence = "they count as zero" if complete else "they are left out"
             note = f"{run} lacks {missing} of the {len(judgments)} queries of the qrels; {consequence}"
             click.echo(note, err=True)
+    table = tables.evaluation_table(evaluated, per_query=per_query)
     if output_format == "json":
-        document = tables.evaluation_json(
+        text = tables.evaluation_json(
             evaluated, qrels=qrels, relevance_level=relevance_level, missing_as_zero=complete, per_query=per_query
         )
-        click.echo(document)
-    elif output_format == "tsv":
-        click.echo(tables.evaluation_tsv(evaluated, per_query=per_query))
     else:
-        table = tables.evaluation_table(evaluated, per_query=per_query)
-        click.echo(table_text(table, styled=sys.stdout.isatty()))
+        text = tab_separated(table) if output_format == "tsv" else table_text(table, styled=sys.stdout.isatty())
+    click.echo(text)

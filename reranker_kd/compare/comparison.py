@@ -12,12 +12,7 @@ from pydantic import BaseModel
 
 from reranker_kd.evaluate.registry import Measure
 
-CORRECTIONS = {
-    "holm": "Holm's",
-    "bonferroni": "Bonferroni's",
-    "bh": "Benjamini and Hochberg's",
-    "none": "none",
-}
+CORRECTIONS = {"holm": "Holm's", "bonferroni": "Bonferroni's", "bh": "Benjamini and Hochberg's", "none": "none"}
 """Names of the corrections for multiple comparisons, and whose they are."""
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reranker_kd.errors import InputError
+from reranker_kd.evaluate.judged import ratio
 
 Array = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.int64]
@@ -75,7 +76,8 @@ def agreement(first: Numbers, second: Numbers, *, p: float = 0.9, k: int = 10) -
     places = place_of[first]
     lengths = np.stack([(first >= 0).sum(axis=1), (second >= 0).sum(axis=1)])
     shared = ((places[:, :k] >= 0) & (places[:, :k] < k)).sum(axis=1)
-    return QueryAgreement(_tau(places), _rbo(places, lengths, p), _ratio(shared, np.minimum(lengths, k).max(axis=0)))
+    overlap = ratio(shared, np.minimum(lengths, k).max(axis=0), otherwise=np.nan)
+    return QueryAgreement(_tau(places), _rbo(places, lengths, p), overlap)
 
 
 def _tau(places: npt.NDArray[np.int16]) -> Array:
@@ -88,7 +90,7 @@ def _tau(places: npt.NDArray[np.int16]) -> Array:
         concordant[:, gap:] += above[:, :-gap] < places[:, gap:]
     shared = held.sum(axis=1)
     pairs = shared * (shared - 1) / 2
-    return _ratio(2 * concordant.sum(axis=1, dtype=np.int64) - pairs, pairs)
+    return ratio(2 * concordant.sum(axis=1, dtype=np.int64) - pairs, pairs, otherwise=np.nan)
 
 
 def _rbo(places: npt.NDArray[np.int16], lengths: Numbers, p: float) -> Array:
@@ -105,10 +107,6 @@ def _rbo(places: npt.NDArray[np.int16], lengths: Numbers, p: float) -> Array:
     weights = np.where(ranks <= longer, p ** ranks.astype(np.float64), 0)
     last = np.take_along_axis(np.pad(agreed, ((0, 0), (1, 0))), longer, axis=1)[:, 0] * p ** longer[:, 0]
     return np.where(shorter[:, 0] > 0, (1 - p) / p * (agreed * weights).sum(axis=1) + last, np.nan)
-
-
-def _ratio(numerator: npt.NDArray[np.number], denominator: npt.NDArray[np.number]) -> Array:
-    return np.divide(numerator, denominator, out=np.full(len(numerator), np.nan), where=denominator > 0)
 
 
 def mean_defined(figures: Array) -> float:

@@ -59,8 +59,7 @@ class Judgments:
     @cached_property
     def relevant(self) -> Figures:
         """Number of relevant documents of each query."""
-        relevant = self.ideal.relevant()
-        return relevant.summed(np.ones(len(relevant.rank)))
+        return self.ideal.summed(self.ideal.grade >= self.relevance_level)
 
     def ranks(self, run: RunColumns) -> JudgedRanks:
         """Return the judged documents of a run."""
@@ -126,6 +125,6 @@ class JudgedRanks:
         return JudgedRanks(self.judgments, retrieved, self.query[which], self.rank[which], self.grade[which])
 
 
-def ratio(numerator: Figures, denominator: Figures) -> Figures:
-    """Return one over the other, 0 where the denominator is."""
-    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
+def ratio(numerator: npt.NDArray[np.number], denominator: npt.NDArray[np.number], *, otherwise: float = 0.0) -> Figures:
+    """Return one over the other; ``otherwise`` where the denominator is 0."""
+    return np.divide(numerator, denominator, out=np.full(len(numerator), otherwise), where=denominator > 0)

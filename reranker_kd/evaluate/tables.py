@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reranker_kd.evaluate.evaluation import Evaluation
-from reranker_kd.evaluate.grid import Grid, tab_separated
+from reranker_kd.evaluate.grid import Grid
 from reranker_kd.evaluate.registry import Measure, Summary
 
 # What stands for a qid in the row of the whole run, as in trec_eval's output.
@@ -47,24 +47,17 @@ def evaluation_table(
         of_runs.append(len(rows))
         label = [run.run, _ALL_QUERIES] if per_query else [run.run]
         rows.append([*label, *(_text(m, evaluation.means[m.name]) for m in measures)])
-    best = [max(float(rows[row][texts + column]) for row in of_runs) for column in range(len(measures))]
-    bold = {
-        (row, texts + column)
-        for row in of_runs
-        for column, measure in enumerate(measures)
-        if len(runs) > 1 and not _is_count(measure) and float(rows[row][texts + column]) == best[column]
-    }
+    bold = set()
+    for column, measure in enumerate(measures, texts):
+        printed = {row: float(rows[row][column]) for row in of_runs}
+        if len(runs) > 1 and not _is_count(measure):
+            bold |= {(row, column) for row, figure in printed.items() if figure == max(printed.values())}
     if milliseconds is not None:
         header.append("ms/query")
         for row in rows:
             cost = milliseconds.get(row[0])
             row.append("" if cost is None else f"{cost:.1f}")
     return Grid(tuple(header), tuple(map(tuple, rows)), texts, bold=frozenset(bold))
-
-
-def evaluation_tsv(runs: Sequence[EvaluatedRun], *, per_query: bool = False) -> str:
-    """Return :func:`evaluation_table` with tabs between the columns."""
-    return tab_separated(evaluation_table(runs, per_query=per_query))
 
 
 def evaluation_json(

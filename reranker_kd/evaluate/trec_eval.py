@@ -55,16 +55,14 @@ GAINS = Parameter(rf"[0-9]+={_NUMBER}(?:,[0-9]+={_NUMBER})*", "gains of grades, 
 # The fourth weighs the documents that were not retrieved, whose number neither qrels nor run tells.
 COEFFICIENTS = Parameter(rf"(?:{_NUMBER},){{3}}0(?:\.0*)?", "four coefficients, the last 0, such as 1,-1,0,0")
 
+_COUNTS = ("num_q", "num_ret", "num_rel", "num_rel_ret")
 _RANKS = ("5", "10", "15", "20", "30", "100", "200", "500", "1000")
 _RECALL_LEVELS = tuple(f"{tenths / 10:.2f}" for tenths in range(11))
 _MULTIPLES_OF_R = tuple(f"{tenths / 10:.2f}" for tenths in range(2, 21, 2))
 
 # All but trec_eval's two texts (runid, relstring) and what needs preferences or judgment groups for qrels.
 TREC_EVAL_MEASURES = (
-    TrecEvalMeasure("num_q", summary=Summary.SUM),
-    TrecEvalMeasure("num_ret", summary=Summary.SUM),
-    TrecEvalMeasure("num_rel", summary=Summary.SUM),
-    TrecEvalMeasure("num_rel_ret", summary=Summary.SUM),
+    *(TrecEvalMeasure(name, summary=Summary.SUM) for name in _COUNTS),
     TrecEvalMeasure("map"),
     TrecEvalMeasure("gm_map", summary=Summary.GEOMETRIC_MEAN),
     TrecEvalMeasure("Rprec"),
@@ -95,8 +93,6 @@ TREC_EVAL_MEASURES = (
     TrecEvalMeasure("num_nonrel_judged_ret", summary=Summary.SUM),
     TrecEvalMeasure("yaap"),
 )
-
-_COUNTS = ("num_q", "num_ret", "num_rel", "num_rel_ret")
 
 # What trec_eval calls some of its measures together.
 NICKNAMES = {
@@ -133,22 +129,20 @@ def trec_eval_figures(ranks: JudgedRanks, measures: Sequence[Measure]) -> dict[s
 def _stand_ins(ranks: JudgedRanks) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, int]]]:
     """Return qrels and run with the place of a query as its qid and the rank of a document as its docid."""
     qrels, run = {}, {}
-    deepest = int(ranks.retrieved.max(initial=0))
-    names = [str(rank) for rank in range(1, deepest + 1)]
-    bounds = np.searchsorted(ranks.query, np.arange(len(ranks.retrieved) + 1)).tolist()
+    names = [str(rank) for rank in range(1, int(ranks.retrieved.max(initial=0)) + 1)]
     ideal = ranks.judgments.ideal
-    ideal_bounds = np.searchsorted(ideal.query, np.arange(len(ranks.retrieved) + 1)).tolist()
-    for place, retrieved in enumerate(ranks.retrieved.astype(int).tolist()):
+    places = np.arange(len(ranks.retrieved))
+    judged, pooled = (np.searchsorted(each.query, places[1:]) for each in (ranks, ideal))
+    columns = (np.split(ranks.rank, judged), np.split(ranks.grade, judged), np.split(ideal.grade, pooled))
+    for place, retrieved, at, found, grades in zip(places, ranks.retrieved.astype(int), *columns, strict=True):
         if not retrieved:
             continue
-        here = slice(*bounds[place : place + 2])
-        found = ranks.grade[here].tolist()
-        grades = dict(zip(map(str, ranks.rank[here].tolist()), found, strict=True))
-        missed = Counter(ideal.grade[slice(*ideal_bounds[place : place + 2])].tolist())
-        missed.subtract(found)
-        grades |= {f"-{number}": grade for number, grade in enumerate(missed.elements())}
+        missed = Counter(grades.tolist())
+        missed.subtract(found.tolist())
+        graded = dict(zip(map(str, at), found.tolist(), strict=True))
+        graded |= {f"-{number}": grade for number, grade in enumerate(missed.elements())}
         # trec_eval fails, or runs for ever, where no document is judged.
-        qrels[str(place)] = grades if max(grades.values()) >= 0 else {**grades, "-": 0}
+        qrels[str(place)] = graded if max(graded.values()) >= 0 else {**graded, "-": 0}
         # Scores that fall with the rank.
         run[str(place)] = dict(zip(names[:retrieved], range(retrieved, 0, -1), strict=True))
     return qrels, run

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reranker_kd.evaluate.evaluation import evaluate_run
+from reranker_kd.evaluate.grid import tab_separated
 from reranker_kd.evaluate.measures import parse_measures
-from reranker_kd.evaluate.tables import EvaluatedRun, evaluation_json, evaluation_tsv
+from reranker_kd.evaluate.tables import EvaluatedRun, evaluation_json, evaluation_table
 from reranker_kd.experiment.recipe import Recipe
 from reranker_kd.experiment.stages import FinishedRun, index_collection, reranked_run, retrieve_run
 from reranker_kd.formats.files import atomic_writer
@@ -66,7 +67,7 @@ def run_recipe(recipe: Recipe, output: Path, *, quiet: bool = False) -> Experime
     with atomic_writer(output / "figures.json") as stream:
         stream.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     with atomic_writer(output / "figures.tsv") as stream:
-        stream.write(evaluation_tsv(evaluated) + "\n")
+        stream.write(tab_separated(evaluation_table(evaluated)) + "\n")
     return experiment
 
 

@@ -5,13 +5,12 @@ import json
 import pytest
 
 from reranker_kd.evaluate.evaluation import evaluate_run
-from reranker_kd.evaluate.grid import table_text
+from reranker_kd.evaluate.grid import tab_separated, table_text
 from reranker_kd.evaluate.measures import parse_measures
 from reranker_kd.evaluate.tables import (
     EvaluatedRun,
     evaluation_json,
     evaluation_table,
-    evaluation_tsv,
 )
 from reranker_kd.types import Run
 
@@ -80,7 +79,7 @@ def test_wide_table_is_not_cut() -> None:
 
 
 def test_tsv(runs: list[EvaluatedRun]) -> None:
-    assert evaluation_tsv(runs).splitlines() == [
+    assert tab_separated(evaluation_table(runs)).splitlines() == [
         "run\tAP\trecip_rank\tnum_ret",
         "bm25.txt\t0.5833\t0.7500\t4",
         "student [kd].txt\t0.1667\t0.5000\t1",
@@ -88,7 +87,7 @@ def test_tsv(runs: list[EvaluatedRun]) -> None:
 
 
 def test_tsv_per_query(runs: list[EvaluatedRun]) -> None:
-    assert evaluation_tsv(runs[1:], per_query=True).splitlines() == [
+    assert tab_separated(evaluation_table(runs[1:], per_query=True)).splitlines() == [
         "run\tqid\tAP\trecip_rank\tnum_ret",
         "student [kd].txt\t1\t0.3333\t1.0000\t1",
         "student [kd].txt\t2\t0.0000\t0.0000\t0",
