@@ -13,18 +13,13 @@ from pydantic import BaseModel
 from reranker_kd.evaluate.registry import Measure
 
 CORRECTIONS = {"holm": "Holm's", "bonferroni": "Bonferroni's", "bh": "Benjamini and Hochberg's", "none": "none"}
-"""Names of the corrections for multiple comparisons, and whose they are."""
+"""Names of the corrections for multiple comparisons, and whose they are; a family is a test of one measure over all
+systems."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How differences are tested.
-
-    :param correction: one of :data:`CORRECTIONS`; a family is a test of one measure over all systems
-    :param alpha: level of the tests, between 0 and 1; intervals are at 1 - alpha
-    :param resamples: of the bootstrap and of the randomisation test
-    :param seed: of both
-    """
+    """How differences are tested, as :func:`reranker_kd.compare.compare.compare` was asked."""
 
     correction: str
     alpha: float

@@ -9,8 +9,7 @@ from itertools import takewhile
 from pathlib import PurePath
 
 from reranker_kd.compare.comparison import Comparison, Cost
-from reranker_kd.compare.html.page import comparison_page
-from reranker_kd.compare.html.queries import shown_documents, shown_queries
+from reranker_kd.compare.html.page import comparison_page, shown_documents, shown_queries
 from reranker_kd.compare.plot_style import write_pictures
 from reranker_kd.compare.plots import comparison_pictures
 from reranker_kd.compare.rankings import ComparedRankings

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -51,16 +52,13 @@ def randomisation_tests(differences: Array, *, resamples: int, seed: int) -> Arr
     """
     count, queries = differences.shape
     # A lone difference has the same size with either sign.
-    if queries < 2 or not count:
+    if queries < 2:
         return np.ones(count)
     tested = stats.permutation_test(
         (differences,),
         np.mean,
         permutation_type="samples",
-        axis=-1,
-        n_resamples=resamples,
-        batch=_batch(differences),
-        rng=np.random.default_rng(seed),
+        **_resampling(differences, resamples, seed),
     )
     return np.asarray(tested.pvalue)
 
@@ -73,17 +71,14 @@ def bootstrap_intervals(differences: Array, *, alpha: float, resamples: int, see
     :return: (low, high), shape (s, 2); NaN for a single query, which tells nothing of others
     """
     count, queries = differences.shape
-    if queries < 2 or not count:
+    if queries < 2:
         return np.full((count, 2), np.nan)
     interval = stats.bootstrap(
         (differences,),
         np.mean,
-        axis=-1,
         method="percentile",
         confidence_level=1 - alpha,
-        n_resamples=resamples,
-        batch=_batch(differences),
-        rng=np.random.default_rng(seed),
+        **_resampling(differences, resamples, seed),
     ).confidence_interval
     return np.stack([interval.low, interval.high], axis=-1)
 
@@ -132,5 +127,6 @@ def wins_ties_losses(differences: Array) -> tuple[int, int, int]:
     return wins, len(differences) - wins - losses, losses
 
 
-def _batch(differences: Array) -> int:
-    return max(1, _FIGURES_AT_ONCE // differences.size)
+def _resampling(differences: Array, resamples: int, seed: int) -> dict[str, Any]:
+    batch = max(1, _FIGURES_AT_ONCE // differences.size)
+    return {"axis": -1, "n_resamples": resamples, "batch": batch, "rng": np.random.default_rng(seed)}

@@ -101,22 +101,16 @@ def _judged(ranks: JudgedRanks, _: int | None) -> Figures:
 
 
 OWN_MEASURES = {
-    # Cumulative gain of the grades, discounted by rank, over the ideal.
     "nDCG": MeasureEntry(_ndcg, "optional", "ndcg", "ndcg_cut"),
-    # Mean of the precisions at the relevant documents.
     "AP": (average_precision := MeasureEntry(_average_precision, "optional", "map", "map_cut")),
     "MAP": average_precision,
-    # One over the rank of the first relevant document.
     "RR": (reciprocal_rank := MeasureEntry(_reciprocal_rank, "optional", "recip_rank")),
     "MRR": reciprocal_rank,
-    # Share of the top k that is relevant.
     "P": (precision := MeasureEntry(_precision, "required", at_cutoff="P")),
     "Precision": precision,
-    # Share of the relevant that is in the top k.
     "R": (recall := MeasureEntry(_recall, "required", at_cutoff="recall")),
     "Recall": recall,
     "Success": MeasureEntry(_success, "required", at_cutoff="success"),
-    # Share of the top k that was judged.
     "Judged": MeasureEntry(_judged, "required"),
     "SetP": MeasureEntry(_precision, whole="set_P"),
     "SetR": MeasureEntry(_recall, whole="set_recall"),

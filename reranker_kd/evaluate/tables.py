@@ -50,7 +50,7 @@ def evaluation_table(
     bold = set()
     for column, measure in enumerate(measures, texts):
         printed = {row: float(rows[row][column]) for row in of_runs}
-        if len(runs) > 1 and not _is_count(measure):
+        if len(runs) > 1 and measure.summary is not Summary.SUM:
             bold |= {(row, column) for row, figure in printed.items() if figure == max(printed.values())}
     if milliseconds is not None:
         header.append("ms/query")
@@ -86,14 +86,14 @@ def _run_document(evaluated: EvaluatedRun, *, per_query: bool) -> dict[str, Any]
     evaluation = evaluated.evaluation
     document: dict[str, Any] = {
         "run": evaluated.run,
-        "measures": {m.name: _json_number(m, evaluation.means[m.name]) for m in evaluation.measures},
+        "measures": {m.name: _number(m, evaluation.means[m.name]) for m in evaluation.measures},
         "queries": evaluation.queries,
         "missing_queries": list(evaluation.missing_queries),
         "unjudged_queries": evaluation.unjudged_queries,
     }
     if per_query:
         document["per_query"] = {
-            qid: {m.name: _json_number(m, evaluation.per_query[m.name][qid]) for m in evaluation.measures}
+            qid: {m.name: _number(m, evaluation.per_query[m.name][qid]) for m in evaluation.measures}
             for qid in _qids(evaluation)
         }
     return document
@@ -103,13 +103,9 @@ def _qids(evaluation: Evaluation) -> list[str]:
     return list(next(iter(evaluation.per_query.values()), {}))
 
 
-def _is_count(measure: Measure) -> bool:
-    return measure.summary is Summary.SUM
+def _number(measure: Measure, figure: float) -> float | int:
+    return round(figure) if measure.summary is Summary.SUM else figure
 
 
 def _text(measure: Measure, figure: float) -> str:
-    return f"{figure:.0f}" if _is_count(measure) else f"{figure:.4f}"
-
-
-def _json_number(measure: Measure, figure: float) -> float | int:
-    return round(figure) if _is_count(measure) else figure
+    return f"{figure:.{0 if measure.summary is Summary.SUM else 4}f}"

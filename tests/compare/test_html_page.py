@@ -11,9 +11,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reranker_kd.compare.html import queries
-from reranker_kd.compare.html.page import comparison_page, data_block
-from reranker_kd.compare.html.queries import query_records, shown_documents
+from reranker_kd.compare.html import page as html_page
+from reranker_kd.compare.html.page import comparison_page, data_block, query_records, shown_documents
 
 FILES = {name: [f"run.{name}.txt"] for name in ("bm25", "student", "teacher")}
 
@@ -36,8 +35,8 @@ def test_half_a_surrogate_pair_is_written():
 
 
 def test_bounds(compared, rankings, monkeypatch):
-    monkeypatch.setattr(queries, "MOST_QUERIES", 2)
-    monkeypatch.setattr(queries, "DEPTH", 2)
+    monkeypatch.setattr(html_page, "MOST_QUERIES", 2)
+    monkeypatch.setattr(html_page, "DEPTH", 2)
     texts = {docid: docid * 2000 for docid in shown_documents(compared, rankings)}
     records = query_records(compared, rankings, texts)
     assert len(records) == 2
@@ -49,8 +48,8 @@ def test_bounds(compared, rankings, monkeypatch):
 
 def test_texts_are_asked_for_what_is_shown(compared, rankings, monkeypatch):
     assert set(shown_documents(compared, rankings)) == {"d1", "d2", "d3", "d4", "d5"}
-    monkeypatch.setattr(queries, "MOST_QUERIES", 1)
-    monkeypatch.setattr(queries, "DEPTH", 1)
+    monkeypatch.setattr(html_page, "MOST_QUERIES", 1)
+    monkeypatch.setattr(html_page, "DEPTH", 1)
     assert set(shown_documents(compared, rankings)) < {"d1", "d2", "d4", "d5"}
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reranker_kd.compare.html.queries import shown_queries
+from reranker_kd.compare.html.page import shown_queries
 from reranker_kd.compare.plots import pareto_front
 from reranker_kd.compare.rankings import (
     NOT_A_CANDIDATE,

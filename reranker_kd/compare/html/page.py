@@ -17,12 +17,18 @@ from string import Template
 from typing import Any
 
 from reranker_kd.compare.comparison import Comparison
-from reranker_kd.compare.html.queries import DEPTH, MOST_CHARACTERS, SHOWN_CHARACTERS, columns_of, query_records
 from reranker_kd.compare.plot_style import Picture, picture_svg
 from reranker_kd.compare.rankings import ComparedRankings
 from reranker_kd.compare.tables import comparison_grids, tests_note
 
 _HARMLESS = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&\u2028\u2029"}
+
+# Of a page: queries, those with the largest differences first, and documents of each system and query.
+MOST_QUERIES = 200
+DEPTH = 20
+# Of a text: at first, and after "more".
+SHOWN_CHARACTERS = 600
+MOST_CHARACTERS = 3000
 
 
 def comparison_page(
@@ -39,7 +45,7 @@ def comparison_page(
     :param comparison: with short names
     :param files_of: name of a system, or of the candidates -> its files
     :param left_out: why pictures are missing
-    :param texts: of :func:`reranker_kd.compare.html.queries.shown_documents`; None for a page without texts
+    :param texts: of :func:`shown_documents`; None for a page without texts
     """
     script, style = _resource("page.js"), _resource("page.css")
     queries = query_records(comparison, rankings, texts)
@@ -49,7 +55,7 @@ def comparison_page(
         "systems": [system.name for system in comparison.systems],
         "baseline": comparison.baseline,
         "reference": rankings.reference,
-        "columns": columns_of(comparison, rankings),
+        "columns": _columns(comparison, rankings),
         "files": [{"name": name, "files": list(paths)} for name, paths in files_of.items()],
         "models": {system.name: system.model for system in comparison.systems if system.model},
         "tables": [
@@ -79,6 +85,67 @@ def data_block(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).translate(_HARMLESS)
     # Half a surrogate pair, which JSON can hold and UTF-8 cannot.
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def shown_queries(comparison: Comparison) -> list[str]:
+    """Return the queries of the page, those first in which a system is furthest from the baseline in either direction.
+
+    The first measure counts. Ties, and a comparison of a single system, keep the order of the qrels.
+    """
+    of_systems = [system.per_query[comparison.measures[0].name] for system in comparison.systems]
+    held = comparison.system(comparison.baseline).per_query[comparison.measures[0].name]
+    furthest = {qid: max(abs(figures[qid] - held[qid]) for figures in of_systems) for qid in comparison.queries}
+    return sorted(furthest, key=furthest.__getitem__, reverse=True)[:MOST_QUERIES]
+
+
+def _columns(comparison: Comparison, rankings: ComparedRankings) -> list[str]:
+    """Return what stands side by side: the first stage, and all systems in their order."""
+    return list(dict.fromkeys([rankings.reference, *(system.name for system in comparison.systems)]))
+
+
+def shown_documents(comparison: Comparison, rankings: ComparedRankings) -> list[str]:
+    """Return the docids whose texts the page shows, each once."""
+    columns = _columns(comparison, rankings)
+    found = (rankings.documents(name, qid, DEPTH) for qid in shown_queries(comparison) for name in columns)
+    return list(dict.fromkeys(docid for documents in found for docid in documents))
+
+
+def query_records(
+    comparison: Comparison, rankings: ComparedRankings, texts: Mapping[str, str] | None
+) -> list[dict[str, Any]]:
+    """Return what the page's script reads of each query, as JSON values."""
+    columns = _columns(comparison, rankings)
+    records = []
+    for qid in shown_queries(comparison):
+        tops = [rankings.documents(name, qid, DEPTH) for name in columns]
+        places = {docid: place for place, docid in enumerate(dict.fromkeys(docid for top in tops for docid in top))}
+        grades = rankings.qrels[qid]
+        ranks = rankings.reference_ranks(qid)
+        record = {
+            "qid": qid,
+            "text": rankings.topics.get(qid, ""),
+            "relevant": sum(grade >= comparison.relevance_level for grade in grades.values()),
+            "figures": [[figures[qid] for figures in system.per_query.values()] for system in comparison.systems],
+            "documents": [
+                {"docid": docid, "grade": grades.get(docid), "rank": ranks.get(docid), **_text_record(docid, texts)}
+                for docid in places
+            ],
+            "columns": [[[places[docid], score] for docid, score in top.items()] for top in tops],
+        }
+        records.append(record)
+    return records
+
+
+def _text_record(docid: str, texts: Mapping[str, str] | None) -> dict[str, Any]:
+    if texts is None:
+        return {}
+    if (text := texts.get(docid)) is None:
+        return {"missing": True}
+    return {
+        "text": text[:SHOWN_CHARACTERS],
+        "more": text[SHOWN_CHARACTERS:MOST_CHARACTERS],
+        "cut": len(text) > MOST_CHARACTERS,
+    }
 
 
 def _notes(comparison: Comparison, rankings: ComparedRankings, shown: int, *, with_texts: bool) -> list[str]:
