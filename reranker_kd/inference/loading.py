@@ -116,7 +116,7 @@ def load_networks(folder: Path) -> LoadedNetworks:
     tokenizer = load_tokenizer(folder)
     limit = longest_input(kind.encoder(network), network.shape, tokenizer)
     facts: dict[str, Any] = {"kind": kind.name, "reads": kind.reads, "framing": kind.framing, "limit": limit}
-    facts["own_length"] = network.shape.max_length
+    facts |= {"own_length": network.shape.max_length, "interpolate": network.shape.interpolate}
     if kind.reads == "pairs":
         return LoadedNetworks(Inputs(**facts), {"network": network}, tokenizer)
     query = PreparedTower(network.shape, network.query_tower, network.crossing)

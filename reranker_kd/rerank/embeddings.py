@@ -29,6 +29,7 @@ class EmbeddingReranker(Reranker):
     def __init__(self, by_text: TextReranker, embeddings: str | Path) -> None:
         self.index = EmbeddingIndex(embeddings)
         self.encoder = by_text.encoder
+        self.interpolate = by_text.interpolate
         self._by_text = by_text
         check_made_by(self.index, self.encoder)
 
