@@ -46,6 +46,18 @@ def read_texts(path: str | Path, docids: Collection[str]) -> dict[str, str]:
     return {document.docid: document.text for document in read_collection(path) if document.docid in wanted}
 
 
+def documents_with_text(path: str | Path, empty: list[str]) -> Iterator[Document]:
+    """Yield the documents of :func:`read_collection` that hold text.
+
+    :param empty: gets file, line and docid of each of the others
+    """
+    for file, line, document in read_numbered_documents(path, raise_fault):
+        if document.text.strip():
+            yield document
+        else:
+            empty.append(f"{file}:{line}: document {document.docid!r}")
+
+
 def read_numbered_documents(path: str | Path, report: Report) -> Iterator[tuple[Path, int, Document]]:
     """Yield the documents of :func:`read_collection`, each with its file and line."""
     hashes: set[int] = set()
