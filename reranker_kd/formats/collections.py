@@ -8,8 +8,14 @@ from pathlib import Path
 
 from reranker_kd.errors import FormatError, InputError
 from reranker_kd.formats.files import read_lines
-from reranker_kd.formats.json_lines import identifier_under, parse_object, text_under
-from reranker_kd.formats.parsing import Report, identifier_fault, raise_fault
+from reranker_kd.formats.parsing import (
+    Report,
+    identifier_fault,
+    identifier_under,
+    parse_object,
+    raise_fault,
+    text_under,
+)
 from reranker_kd.types import Document
 
 _EXTENSIONS = (".jsonl", ".json", ".tsv")
