@@ -10,8 +10,8 @@ import numpy as np
 
 from reranker_kd.rerank.base import DocumentScores, Pair, Progress, Request, Reranker, check_query, no_progress
 from reranker_kd.rerank.model_reranker import TextReranker
-from reranker_kd.retrieve.dense.compatibility import check_made_by
 from reranker_kd.retrieve.dense.embedding_index import EmbeddingIndex
+from reranker_kd.retrieve.dense.search import check_made_by
 from reranker_kd.types import Candidate, FloatArray
 
 
