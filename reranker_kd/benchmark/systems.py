@@ -62,11 +62,7 @@ class System:
 
 
 def systems_of(
-    models: Sequence[str],
-    *,
-    backends: Sequence[str] = (),
-    peers: Sequence[str] = (),
-    python: str | None = None,
+    models: Sequence[str], *, backends: Sequence[str] = (), peers: Sequence[str] = (), python: str | None = None
 ) -> tuple[System, ...]:
     """Return each model on each backend, then each cross-encoder in each peer.
 

@@ -43,13 +43,7 @@ from reranker_kd.sections import GoesWith
 )
 @click.option("--peer-python", metavar="PATH", help="The Python that has the peers.  [default: this one]")
 @click.option("--baseline", metavar="NAME", help="What ratios are taken to: a system's name.  [default: the first]")
-@click.option(
-    "--depth",
-    type=click.IntRange(min=1),
-    default=100,
-    show_default=True,
-    help="Candidates of each query.",
-)
+@click.option("--depth", type=click.IntRange(min=1), default=100, show_default=True, help="Candidates of each query.")
 @click.option("--queries", type=click.IntRange(min=1), help="Take the run's first queries only.  [default: all]")
 @click.option(
     "--max-length", type=click.IntRange(min=16), default=256, show_default=True, help="Tokens of an input, for all."

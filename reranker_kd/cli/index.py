@@ -62,13 +62,7 @@ def index(
         return
     start = time.perf_counter()
     with progress_bar("indexing", None, "documents", quiet=quiet) as bar:
-        counts = build_index(
-            collection,
-            index,
-            threads=threads,
-            overwrite=overwrite,
-            on_progress=bar.advance,
-        )
+        counts = build_index(collection, index, threads=threads, overwrite=overwrite, on_progress=bar.advance)
     seconds = time.perf_counter() - start
     click.echo(f"indexed {counts.indexed} documents into {index} in {seconds:.1f} s", err=True)
     if counts.empty:

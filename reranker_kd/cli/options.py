@@ -109,10 +109,7 @@ def model_or(default: str, model: str | None) -> str:
 def _option_of(key: str, field: FieldInfo) -> Callable[[Command], Command]:
     default = field.get_default(call_default_factory=True)
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-    keywords: dict[str, Any] = {
-        "help": field.description,
-        "metavar": extra.get("metavar"),
-    }
+    keywords: dict[str, Any] = {"help": field.description, "metavar": extra.get("metavar")}
     if get_origin(field.annotation) is dict:
         keywords |= {"type": _Weight(), "multiple": True, "callback": lambda _ctx, _option, pairs: dict(pairs)}
     elif field.annotation is bool:
