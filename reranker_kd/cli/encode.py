@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from reranker_kd.cli.options import Verb, model_options, model_or, partner, quiet_option, section
+from reranker_kd.cli.options import COUNT, Verb, model_options, model_or, partner, quiet_option, section
 from reranker_kd.inference.options import ModelOptions
 from reranker_kd.models.registry import DEFAULT_BI_ENCODER
 from reranker_kd.sections import NotWith
@@ -32,20 +32,18 @@ _ENCODING = ["model", *ModelOptions.model_fields, "part_size", "shard_id", "shar
 @click.option(
     "--index-type",
     default="Flat",
-    show_default=True,
     metavar="TYPE",
     help="Flat, fp16, SQ8, PQ48, HNSW32, IVF256,Flat or another of FAISS's factory strings.",
 )
 @model_options
 @click.option(
     "--part-size",
-    type=click.IntRange(min=1),
+    type=COUNT,
     default=2048,
-    show_default=True,
     help="Documents encoded between two saves: what a killed call loses at most.",
 )
-@click.option("--shard-id", type=click.IntRange(min=0), default=0, show_default=True, help="Which share to encode.")
-@click.option("--shard-num", type=click.IntRange(min=1), default=1, show_default=True, help="Shares in all.")
+@click.option("--shard-id", type=click.IntRange(min=0), default=0, help="Which share to encode.")
+@click.option("--shard-num", type=COUNT, default=1, help="Shares in all.")
 @click.option("--overwrite", is_flag=True, help="Replace the embeddings that the folder holds.")
 @quiet_option
 @partner(NotWith("embeddings"), *_ENCODING)

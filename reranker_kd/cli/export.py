@@ -19,7 +19,6 @@ from reranker_kd.sections import GoesWith
     "output_format",
     type=click.Choice(["openvino", "onnx", "torch"]),
     default="openvino",
-    show_default=True,
     help="Which backend opens it; torch: a folder like the model's own, its weights in another precision.",
 )
 @click.option(
@@ -33,13 +32,7 @@ from reranker_kd.sections import GoesWith
 @click.option("--topics", metavar="FILE|NAME", help="Topics of --calibration.")
 @click.option("--collection", metavar="FILE|DIR", help="Collection with the texts of --calibration.")
 @click.option("--index", metavar="DIR|NAME", help="Lucene index with the texts of --calibration.")
-@click.option(
-    "--pairs",
-    type=click.IntRange(min=16),
-    default=400,
-    show_default=True,
-    help="Pairs, half to calibrate and half to test on.",
-)
+@click.option("--pairs", type=click.IntRange(min=16), default=400, help="Pairs, half to calibrate and half to test on.")
 @partner(GoesWith("calibration"), "topics", "collection", "index")
 def export(model: str, output: str, output_format: Any, precision: Any, **options: Any) -> None:
     """Export a model to a folder that loads at once and is named like any model: --model DIR.
