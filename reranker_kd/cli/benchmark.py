@@ -87,17 +87,17 @@ def benchmark(
         run = dict(islice(read_run(candidates).items(), options["queries"]))
         texts = texts_of(index, collection, docids_within(run, depth))
         workload = workload_of(run, queries, texts, depth=depth)
-    if judgments is not None and options["queries"] is not None:
-        judgments = {query.qid: judgments[query.qid] for query, _ in workload if query.qid in judgments}
-    result = run_benchmark(
-        systems,
-        baseline,
-        workload,
-        qrels=judgments,
-        settings={"candidates": candidates, "topics": topics, "texts": index or collection, "depth": depth},
-        on_event=(lambda _: None) if quiet else (lambda message: click.echo(message, err=True)),
-        **{key: options[key] for key in ("max_length", "repeats", "device")},
-    )
+        if judgments is not None and options["queries"] is not None:
+            judgments = {query.qid: judgments[query.qid] for query, _ in workload if query.qid in judgments}
+        result = run_benchmark(
+            systems,
+            baseline,
+            workload,
+            qrels=judgments,
+            settings={"candidates": candidates, "topics": topics, "texts": index or collection, "depth": depth},
+            on_event=(lambda _: None) if quiet else (lambda message: click.echo(message, err=True)),
+            **{key: options[key] for key in ("max_length", "repeats", "device")},
+        )
     if output is not None:
         with atomic_writer(output) as stream:
             stream.write(benchmark_json(result) + "\n")

@@ -86,19 +86,10 @@ def _encode(collection: str, model: str, output: Path, options: dict[str, Any]) 
     survey = encoding.survey_collection(collection)
     if survey.empty:
         click.echo(f"{survey.empty} documents without text get no embedding (first: {survey.first_empty})", err=True)
-    shard = (options["shard_id"], options["shard_num"])
+    settings = {key: options[key] for key in ("index_type", "part_size", "overwrite")}
+    settings["shard"] = options["shard_id"], options["shard_num"]
     with progress_bar("encoding", survey.documents, "documents", quiet=options["quiet"]) as bar:
-        encoded = encoding.encode_collection(
-            collection,
-            survey,
-            encoder,
-            output,
-            index_type=options["index_type"],
-            part_size=options["part_size"],
-            shard=shard,
-            overwrite=options["overwrite"],
-            on_progress=bar.advance,
-        )
+        encoded = encoding.encode_collection(collection, survey, encoder, output, on_progress=bar.advance, **settings)
     done = f"{encoded.documents} documents encoded, {encoded.cut} of them cut to {encoder.max_document_length} tokens"
     if encoded.missing:
         click.echo(f"{output}: {done}; {encoded.missing} parts are left to other shards", err=True)

@@ -63,10 +63,10 @@ def _line(entry: Any) -> str:
         return str(entry.source)
     if hasattr(entry, "at_cutoff") and (named := [name for name in (entry.whole, entry.at_cutoff) if name]):
         return f"trec_eval's {' and '.join(named)}"
-    # A kind and a backend are described by the file that each of them is.
-    of_file = getattr(entry, "build", None) or getattr(entry, "make", None)
-    described = inspect.getmodule(of_file) or getattr(entry, "function", None) or getattr(entry, "compute", entry)
-    text = inspect.getdoc(described) or ""
+    if hasattr(entry, "shape") or hasattr(entry, "preference"):
+        # A kind and a backend are described by the file that each of them is.
+        entry = inspect.getmodule(getattr(entry, "build", None) or entry.make)
+    text = inspect.getdoc(getattr(entry, "function", getattr(entry, "compute", entry))) or ""
     sentence = " ".join(re.split(r"\.(?:\n|$)", text, maxsplit=1)[0].split())
     # Docstrings are marked up for Sphinx.
     return re.sub(r":\w+:`~?(?:\w+\.)*(\w+)`", r"\1", sentence).replace("``", "").removeprefix("Return ")
