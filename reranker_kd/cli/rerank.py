@@ -16,6 +16,7 @@ from reranker_kd.cli.options import (
     quiet_option,
     run_option,
     section,
+    texts_options,
     topics_options,
 )
 from reranker_kd.experiment.recipe import Recipe, Reranking, Retrieval
@@ -30,8 +31,7 @@ _SEARCH = ["k1", "b", "rm3", "rocchio", "qld", "fields", "language", "batch_size
 @click.command(cls=Verb)
 @click.option("--candidates", metavar="RUN", help="The run to rerank.  [default: retrieved from --index]")
 @topics_options
-@click.option("--index", metavar="DIR|NAME", help="Lucene index that stores the texts.")
-@click.option("--collection", metavar="FILE|DIR", help="Collection that holds the texts, in place of --index.")
+@texts_options
 @click.option(
     "--model",
     "models",

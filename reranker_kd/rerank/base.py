@@ -126,7 +126,7 @@ class Reranker(metaclass=_LoadedByName):
 
         :raises CandidateError: a candidate without text, or an empty query
         """
-        return self.score_documents([pair for request in requests for pair in _pairs_of(*request)], on_progress)
+        return self.score_documents([pair for request in requests for pair in pairs_of(*request)], on_progress)
 
     def describe(self) -> dict[str, Any]:
         """Return what identifies this reranker in a provenance file, as JSON values."""
@@ -224,7 +224,11 @@ def check_query(query: Query) -> None:
         raise CandidateError(query.qid, None, "its text is empty: give it one, or leave the query out")
 
 
-def _pairs_of(query: Query, candidates: Sequence[Candidate]) -> list[Pair]:
+def pairs_of(query: Query, candidates: Sequence[Candidate]) -> list[Pair]:
+    """Return a query with the text of each candidate.
+
+    :raises CandidateError: a candidate without text, or an empty query
+    """
     check_query(query)
     pairs = []
     for candidate in candidates:
