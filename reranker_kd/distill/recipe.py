@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    BaseModel,
     BeforeValidator,
     Field,
     ValidationError,
@@ -28,7 +29,7 @@ from reranker_kd.sections import Section, first_fault
 
 
 def _as_several(value: Any) -> Any:
-    return () if value is None else (value,) if isinstance(value, str) else value
+    return () if value is None else (value,) if isinstance(value, str | Mapping | BaseModel) else value
 
 
 Places = Annotated[tuple[Place, ...], BeforeValidator(_as_several)]
@@ -95,7 +96,7 @@ class TrainingSettings(Section):
 
 
 class ValidationSettings(Section):
-    """Topics that choose the checkpoint; report on others.
+    """Topics that choose the checkpoint; report on others. Of several collections the mean of their measures chooses.
 
     :param every: updates between two validations, each with a checkpoint; None takes ``training.save_every``
     """
@@ -116,6 +117,7 @@ class DistillRecipe(Section):
     :param stages: in place of the method's
     :param general: steps of general distillation before the method's stages; 0 leaves it out
     :param domain_pretraining: steps of masked language modelling before all else; 0 leaves it out
+    :param validation: one collection or several
     """
 
     method: str
@@ -127,7 +129,7 @@ class DistillRecipe(Section):
     general: int = Field(default=0, ge=0)
     domain_pretraining: int = Field(default=0, ge=0)
     training: TrainingSettings = TrainingSettings()
-    validation: ValidationSettings | None = None
+    validation: Annotated[tuple[ValidationSettings, ...], BeforeValidator(_as_several)] = ()
 
     @field_validator("student", mode="before")
     @classmethod

@@ -106,6 +106,31 @@ def test_a_student_learns_what_its_teacher_says(workplace, tmp_path):
     assert means["tau"] > 0.6
 
 
+def test_several_collections_choose_by_their_mean(workplace, tmp_path):
+    topics = (workplace / "topics.tsv").read_text(encoding="utf-8")
+    (workplace / "topics.one.tsv").write_text(topics.splitlines(keepends=True)[0], encoding="utf-8")
+    qid = topics.partition("\t")[0]
+    run = (workplace / "run.txt").read_text(encoding="utf-8").splitlines(keepends=True)
+    (workplace / "one.txt").write_text("".join(line for line in run if line.split()[0] == qid), encoding="utf-8")
+    log = _distill(
+        workplace,
+        tmp_path / "student",
+        "standard-kd",
+        training={"steps": 4, "batch_groups": 6, "learning_rate": 0.002},
+        validation=[
+            {**VALIDATION, "every": 4},
+            {**VALIDATION, "topics": "topics.one.tsv", "candidates": "one.txt", "measure": "RR"},
+        ],
+    )
+    figures = json.loads((tmp_path / "student/report/figures.json").read_text())["validation"]
+    home = workplace.name
+    assert figures.keys() == {
+        f"{name} {run}" for name in (home, "one") for run in ("first stage", "student", "teacher")
+    }
+    (chosen,) = [entry["eval_validation"] for entry in log[-1] if "eval_validation" in entry]
+    assert chosen == pytest.approx((figures[f"{home} student"] + figures["one student"]) / 2, abs=1e-6)
+
+
 def test_labels_stand_in_the_transfer_set(workplace, tmp_path):
     _distill(workplace, tmp_path / "student", "standard-kd")
     for group in read_transfer_set(tmp_path / "student/.work/transfer-set").groups:

@@ -142,6 +142,13 @@ class Validation:
         (measure,) = parse_measures([self.settings.measure])
         return float(evaluate_run(run, self.qrels, [measure]).means[measure.name])
 
+    @property
+    def name(self) -> str:
+        """What it is called where there are several: ``dl21`` of ``topics.dl21.tsv``, ``med`` of ``med/topics.tsv``."""
+        path = Path(self.settings.topics)
+        first, *others = path.name.removeprefix("topics.").split(".")
+        return first if others else path.absolute().parent.name
+
     def first_stage(self) -> Run:
         """Return the candidates as they came, to the depth that is reranked."""
         return {qid: dict(list(documents.items())[: self.settings.depth]) for qid, documents in self.candidates.items()}
