@@ -74,6 +74,9 @@ def make_student(recipe: DistillRecipe, output: Path, *, cache: Path | None = No
     work = output / WORK
     _claim(output, recipe)
     student = build_student(recipe.student, recipe.seed)
+    named = {part for name, _ in student.network.named_parameters() for part in name.split(".")}
+    if unknown := recipe.training.learning_rates.keys() - named:
+        raise RecipeError(f"training.learning_rates: no weight of this student has {min(unknown)} in its name")
     stages = recipe.all_stages()
     reads = frozenset().union(*(stage.reads for stage in stages))
     layers = _layer_teacher(recipe, student) if reads & LAYERS.keys() else None

@@ -77,6 +77,7 @@ class TrainingSettings(Section):
     :param batch_groups: groups (or single texts) of an update, over all accumulated batches
     :param accumulate: batches of an update
     :param learning_rate: at its peak, after the warm-up; it falls to 0 in a line
+    :param learning_rates: in its place, of weights that have this part in their name, such as ``gates: 1.0e-3``
     :param precision: ``auto`` takes bfloat16 where the device computes in it
     :param save_every: updates between two checkpoints; a killed training goes on from the last
     :param device: ``cpu`` or ``cuda``; None takes a GPU where there is one
@@ -86,6 +87,7 @@ class TrainingSettings(Section):
     batch_groups: int = Field(default=16, ge=1)
     accumulate: int = Field(default=1, ge=1)
     learning_rate: float = Field(default=1e-4, gt=0)
+    learning_rates: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     warmup: float = Field(default=0.05, ge=0, le=1)
     weight_decay: float = Field(default=0.01, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)

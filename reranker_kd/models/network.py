@@ -26,5 +26,9 @@ class Network(torch.nn.Module):
         """Run in ``dtype``: all of it, unless a kind keeps its scores' own arithmetic in float32."""
         self.to(dtype)
 
+    def observed(self) -> dict[str, float]:
+        """Return what the log of its training shows beside the losses."""
+        return {}
+
     def for_inference(self) -> None:
         """Leave out what no score depends on."""
