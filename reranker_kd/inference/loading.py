@@ -18,7 +18,7 @@ from reranker_kd.inference.engine import Engine
 from reranker_kd.inference.interface import Backend, Examples, Runner
 from reranker_kd.inference.options import ModelOptions
 from reranker_kd.inference.pair_tokenizer import FRAMINGS, PairTokenizer
-from reranker_kd.inference.precision import check_precision, computes_in_bfloat16, torch_device
+from reranker_kd.inference.precision import check_precision, computes_in_bfloat16, default_device
 from reranker_kd.models.exported import Export, SavedTokenizer, read_export
 from reranker_kd.models.folder import EXPORT_FILE, content_hash
 from reranker_kd.models.settings import Inputs, TextSettings
@@ -193,10 +193,10 @@ def backends_for(options: ModelOptions) -> Iterator[Backend]:
         backend.check_installed()
         yield backend
         return
-    device = torch_device(options.device)
+    device = options.device or default_device()
     in_half = options.precision == "bfloat16" or (options.precision == "auto" and computes_in_bfloat16(device))
     installed = [backend for backend in BACKENDS.values() if backend.installed()]
-    preferred = {backend.name: backend.preference(device, in_half) for backend in installed}
+    preferred = {backend.name: backend.preference(device.partition(":")[0], in_half) for backend in installed}
     yield from sorted(
         (backend for backend in installed if preferred[backend.name] is not None),
         key=lambda backend: -(preferred[backend.name] or 0),
@@ -204,8 +204,10 @@ def backends_for(options: ModelOptions) -> Iterator[Backend]:
 
 
 def _of_networks(folder: Path, loaded: LoadedNetworks, backend: Backend, options: ModelOptions) -> LoadedModel:
+    import torch
+
     tokenizer = FRAMINGS[loaded.inputs.framing](loaded.tokenizer)
-    device = torch_device(options.device if backend.export is None else options.device or "cpu")
+    device = torch.device(options.device or (default_device() if backend.export is None else "cpu"))
     # The crossing within a tower moves to the tower's device.
     crossing = None if loaded.crossing is None or loaded.crossing.searchable else loaded.crossing.copy()
     made: dict[int, Engine] = {}

@@ -105,7 +105,7 @@ def _export(network: Network, path: Path, *, with_types: bool, precision: str, e
 BACKEND = Backend(
     name="onnxruntime",
     packages=("onnxruntime", "onnx"),
-    preference=lambda device, in_half: 2 if device.type == "cpu" and not in_half else None,
+    preference=lambda device, in_half: 2 if device == "cpu" and not in_half else None,
     make=_make,
     suffix=".onnx",
     export=_export,

@@ -163,7 +163,7 @@ BACKEND = Backend(
     name="openvino",
     packages=("openvino",),
     # Where a processor computes in bfloat16, OpenVINO makes the most of it; elsewhere ONNX Runtime is faster.
-    preference=lambda device, in_half: (3 if in_half else 1) if device.type == "cpu" else None,
+    preference=lambda device, in_half: (3 if in_half else 1) if device == "cpu" else None,
     make=_make,
     suffix=".xml",
     export=_export,
