@@ -87,7 +87,12 @@ def build(shape: TwinShape, start: Start) -> Twin:
 
     :raises ModelError: towers of different widths
     """
-    towers = [_tower(shape, start.transformer(shape, name)) for name in _tower_names(shape)]
+    towers = []
+    for name in _tower_names(shape):
+        transformer = start.transformer(shape, name)
+        learnt = shape.pooling == "weighted"
+        pooling = WeightedPooling(transformer.config.hidden_size) if learnt else FixedPooling(shape.pooling)
+        towers.append(SentenceEncoder(transformer, pooling))
     widths = [tower.width for tower in towers]
     if len(set(widths)) > 1:
         raise ModelError(f"towers of different widths ({widths[0]} and {widths[1]}) have no common embedding space")
@@ -96,13 +101,6 @@ def build(shape: TwinShape, start: Start) -> Twin:
 
 def _tower_names(shape: TwinShape) -> list[str]:
     return ["tower"] if shape.towers == "shared" else ["query", "document"]
-
-
-def _tower(shape: TwinShape, transformer: Any) -> SentenceEncoder:
-    learnt = shape.pooling == "weighted"
-    return SentenceEncoder(
-        transformer, WeightedPooling(transformer.config.hidden_size) if learnt else FixedPooling(shape.pooling)
-    )
 
 
 def _transformers(twin: Twin) -> dict[str, Any]:

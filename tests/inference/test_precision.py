@@ -30,7 +30,7 @@ def test_the_head_keeps_its_weights(cross_encoder_folder):
         load_reranker(cross_encoder_folder, backend="torch", precision=precision)._engine.runner.network.classifier
         for precision in ("float32", "bfloat16")
     )
-    full, half = full.classifier.weight, half.classifier.layer.weight
+    full, half = full.classifier.weight, half.classifier.weight
     assert half.dtype == torch.float32
     torch.testing.assert_close(half, full, rtol=0, atol=0)
 
