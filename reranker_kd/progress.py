@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
+from io import StringIO
 from typing import Protocol, TextIO
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total_fmt}, {rate_fmt}, {elapsed} elapsed, {remaining} left"
 
 
 class Advance(Protocol):
@@ -42,27 +34,32 @@ def progress_bar(
     :param quiet: show nothing
     :param stream: where to, stderr by default
     """
-    stream = stream or sys.stderr
-    console = Console(file=stream)
-    if quiet:
-        yield _Silence()
-    elif console.is_terminal and not console.is_dumb_terminal:
-        with _bar(console, unit) as progress:
-            yield _Bar(progress, description, total)
-    else:
-        lines = PlainProgress(description, total, unit, stream)
-        try:
-            yield lines
-        finally:
-            lines.finish()
+    # Whoever starts this program may have closed its stderr.
+    stream = StringIO() if quiet else stream or sys.stderr or StringIO()
+    if stream.isatty() and os.environ.get("TERM") != "dumb":
+        from tqdm import tqdm
+
+        class Bar(tqdm):
+            def advance(self, n: float = 1) -> None:
+                self.update(n)
+
+        layout = {"unit": f" {unit}", "bar_format": _BAR, "dynamic_ncols": True, "smoothing": 0}
+        with Bar(desc=description, total=total, file=stream, **layout) as bar:
+            yield bar
+        return
+    lines = PlainProgress(description, total, unit, stream)
+    try:
+        yield lines
+    finally:
+        lines.write_line()
 
 
 def note(message: str) -> None:
     """Write a line to stderr: what was found or chosen on the way."""
-    sys.stderr.write(f"{message}\n")
-    sys.stderr.flush()
+    print(message, file=sys.stderr or StringIO(), flush=True)
 
 
+@dataclass
 class PlainProgress:
     """Prints a line when at least ``interval`` seconds have passed since the last one, and one at the end.
 
@@ -71,87 +68,39 @@ class PlainProgress:
     :param clock: gives seconds that never go back
     """
 
-    def __init__(
-        self,
-        description: str,
-        total: int | None,
-        unit: str,
-        stream: TextIO,
-        *,
-        interval: float = 10.0,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._description = description
-        self._total = total
-        self._unit = unit
-        self._stream = stream
-        self._interval = interval
-        self._clock = clock
+    description: str
+    total: int | None
+    unit: str
+    stream: TextIO
+    interval: float = 10.0
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
         self._done = 0.0
-        self._start = self._last_line = clock()
+        self._start = self._last_line = self.clock()
 
     def advance(self, n: float = 1) -> None:
         """Count n more units as done."""
         self._done += n
-        now = self._clock()
-        if now - self._last_line >= self._interval and not self._is_finished():
+        now = self.clock()
+        if now - self._last_line >= self.interval and not self._is_finished():
             self._last_line = now
-            self._print(now - self._start)
+            self.write_line()
 
-    def finish(self) -> None:
-        """Print the last line."""
-        self._print(self._clock() - self._start)
-
-    def _print(self, elapsed: float) -> None:
+    def write_line(self) -> None:
+        """Print what is done by now."""
+        elapsed = self.clock() - self._start
         rate = self._done / elapsed if elapsed > 0 else 0.0
-        of_total = "" if self._total is None else f"/{self._total}"
-        line = f"{self._description}: {self._done:.0f}{of_total} {self._unit}, {rate:.1f} {self._unit}/s, "
+        of_total = "" if self.total is None else f"/{self.total}"
+        line = f"{self.description}: {self._done:.0f}{of_total} {self.unit}, {rate:.1f} {self.unit}/s, "
         line += f"{_clock_time(elapsed)} elapsed"
-        if rate and self._total is not None and not self._is_finished():
-            line += f", {_clock_time((self._total - self._done) / rate)} left"
-        print(line, file=self._stream, flush=True)
+        if rate and self.total is not None and not self._is_finished():
+            line += f", {_clock_time((self.total - self._done) / rate)} left"
+        print(line, file=self.stream, flush=True)
 
     def _is_finished(self) -> bool:
         # Shares of a unit add up to a little less than the whole.
-        return self._total is not None and self._done > self._total - 0.5
-
-
-class _Silence:
-    def advance(self, n: float = 1) -> None:
-        pass
-
-
-class _Bar:
-    def __init__(self, progress: Progress, description: str, total: int | None) -> None:
-        self._progress = progress
-        self._task = progress.add_task(description, total=total)
-
-    def advance(self, n: float = 1) -> None:
-        self._progress.advance(self._task, n)
-
-
-class _Rate(ProgressColumn):
-    def __init__(self, unit: str) -> None:
-        super().__init__()
-        self._unit = unit
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.completed / task.elapsed:.1f} {self._unit}/s" if task.elapsed else "")
-
-
-def _bar(console: Console, unit: str) -> Progress:
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(unit),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        # Data go to stdout, which may be a file: they must not be drawn above the bar.
-        redirect_stdout=False,
-    )
+        return self.total is not None and self._done > self.total - 0.5
 
 
 def _clock_time(seconds: float) -> str:

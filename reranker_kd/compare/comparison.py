@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pydantic import BaseModel
+
 from reranker_kd.evaluate.registry import Measure
 
 CORRECTIONS = {
@@ -102,8 +104,7 @@ class Spread:
     deviation: float
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(BaseModel, frozen=True):
     """What a system costs; None where nobody measured it.
 
     :param query_ms: milliseconds of a query: of the benchmark the median, of provenance the mean over the run
@@ -131,7 +132,7 @@ class Cost:
     encoding_seconds: float | None = None
     cold_start_s: float | None = None
     peak_memory_bytes: int | None = None
-    pays_from_queries: dict[str, int] = field(default_factory=dict)
+    pays_from_queries: dict[str, int] = {}
     sources: tuple[str, ...] = ()
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasPath, BaseModel, Field, ValidationError
 
 from reranker_kd.compare.comparison import Cost
 from reranker_kd.errors import InputError
@@ -17,28 +16,16 @@ from reranker_kd.provenance import read_provenance
 Record = Mapping[str, Any]
 
 
-class BenchmarkedModel(BaseModel):
+class BenchmarkedModel(Cost, frozen=True):
     """One of the ``models`` of a benchmark's JSON; keys besides these are ignored."""
 
     model: str
     backend: str | None = None
     precision: str | None = None
-    query_ms: dict[str, float] | None = None
-    pairs_per_second: float | None = None
-    parameters: int | None = None
-    model_bytes: int | None = None
-    index_bytes: int | None = None
-    encoding_seconds: float | None = None
-    cold_start_s: float | None = None
-    peak_memory_bytes: int | None = None
-
-    def cost(self, source: str) -> Cost:
-        """Return its figures."""
-        percentiles = self.query_ms or {}
-        figures: dict[str, Any] = self.model_dump(exclude={"model", "backend", "precision", "query_ms"})
-        names = {"p50": "query_ms", "p95": "query_ms_p95", "p99": "query_ms_p99"}
-        figures |= {name: percentiles.get(percentile) for percentile, name in names.items()}
-        return Cost(**figures, sources=(source,))
+    percentiles: dict[str, float] | None = Field(None, alias="query_ms")
+    query_ms: float | None = Field(None, validation_alias=AliasPath("query_ms", "p50"))
+    query_ms_p95: float | None = Field(None, validation_alias=AliasPath("query_ms", "p95"))
+    query_ms_p99: float | None = Field(None, validation_alias=AliasPath("query_ms", "p99"))
 
 
 class CostFile(BaseModel):
@@ -62,20 +49,21 @@ def costs_of(systems: Mapping[str, Sequence[str]], cost_files: Sequence[str]) ->
     for name, runs in systems.items():
         made_by = next(filter(None, map(_provenance, runs)), {})
         model = (made_by.get("model") or {}).get("name")
-        found = []
+        found: list[Cost] = []
         for path, document in documents.items():
             if document.models is None:
                 if model and (document.model or {}).get("name") == model and "embeddings" in made_by["model"]:
-                    found.append(cost_of_index(document, path))
+                    found.append(_cost_of_index(document, path))
             elif entry := entry_of(document.models, [name, *filter(None, [model]), *runs], made_by.get("model") or {}):
-                found.append(entry.cost(path))
+                found.append(entry.model_copy(update={"sources": (path,)}))
                 model = model or entry.model
-        found += [cost_of_run(made_by, f"{runs[0]}.provenance.json")] if made_by else []
+        if seconds := sum((made_by.get("seconds") or {}).values()):
+            found.append(_cost_of_run(made_by.get("counts") or {}, seconds, f"{runs[0]}.provenance.json"))
         if model:
             models[name] = str(model)
-        if (known := joined(found)) != Cost():
-            costs[name] = known
-    return with_break_even(costs), models
+        if found:
+            costs[name] = _joined(found)
+    return {name: cost.model_copy(update=_break_even(cost, costs)) for name, cost in costs.items()}, models
 
 
 def _cost_file(path: str) -> CostFile:
@@ -100,16 +88,9 @@ def _provenance(run: str) -> Record | None:
     return record
 
 
-def cost_of_run(provenance: Record, source: str) -> Cost:
-    """Return what a run took, out of its provenance: the mean over its queries.
-
-    :param source: name of the file
-    """
-    seconds = sum((provenance.get("seconds") or {}).values())
-    counts = provenance.get("counts") or {}
+def _cost_of_run(counts: Record, seconds: float, source: str) -> Cost:
+    """Return the mean over the queries of a run."""
     topics, pairs = counts.get("topics"), counts.get("pairs")
-    if not seconds:
-        return Cost()
     return Cost(
         query_ms=seconds * 1000 / topics if topics else None,
         pairs_per_second=pairs / seconds if pairs else None,
@@ -117,11 +98,8 @@ def cost_of_run(provenance: Record, source: str) -> Cost:
     )
 
 
-def cost_of_index(provenance: CostFile, source: str) -> Cost:
-    """Return what precomputing took, out of the provenance of an encoded folder.
-
-    :param source: the file, beside the index
-    """
+def _cost_of_index(provenance: CostFile, source: str) -> Cost:
+    """Return what precomputing took, out of the provenance beside an index."""
     index = Path(source.removesuffix(".provenance.json"))
     return Cost(
         index_bytes=index.stat().st_size if index.is_file() else None,
@@ -139,46 +117,33 @@ def entry_of(entries: Iterable[BenchmarkedModel], names: Sequence[str], made_by:
     :param names: what the system may be called: its name, its model's, its run's file
     :param made_by: ``model`` of the run's provenance
     """
-    known = {word for name in names for word in (name, Path(name).name)}
     files = [Path(name).name for name in names]
     matching = [
         entry
         for entry in entries
-        if entry.model in known
-        or (last := Path(entry.model).name) in known
+        if {entry.model, last := Path(entry.model).name} & {*names, *files}
         # As rerank names runs that it is given a {model} for.
         or any(f".{last}." in f".{file}." for file in files)
     ]
-    return max(
-        matching,
-        key=lambda entry: sum(
-            getattr(entry, key) == made_by[key] for key in ("backend", "precision") if key in made_by
-        ),
-        default=None,
-    )
+    keys = made_by.keys() & {"backend", "precision"}
+    return max(matching, key=lambda entry: sum(getattr(entry, key) == made_by[key] for key in keys), default=None)
 
 
-def joined(costs: Iterable[Cost]) -> Cost:
+def _joined(costs: Sequence[Cost]) -> Cost:
     """Return each figure from the first that has it."""
-    result = Cost()
-    for cost in costs:
-        missing = {
-            field.name: getattr(cost, field.name) for field in fields(Cost) if getattr(result, field.name) is None
-        }
-        result = replace(result, **missing, sources=(*result.sources, *cost.sources))
-    return result
+    figures: dict[str, Any] = {}
+    for cost in reversed(costs):
+        figures |= cost.model_dump(include=set(Cost.model_fields), exclude_none=True)
+    return Cost(**figures | {"sources": [source for cost in costs for source in cost.sources]})
 
 
-def with_break_even(costs: Mapping[str, Cost]) -> dict[str, Cost]:
-    """Return the costs with :attr:`Cost.pays_from_queries`: encoding time over the time saved with each query."""
-    return {name: replace(cost, pays_from_queries=_break_even(cost, costs)) for name, cost in costs.items()}
-
-
-def _break_even(cost: Cost, costs: Mapping[str, Cost]) -> dict[str, int]:
+def _break_even(cost: Cost, costs: Mapping[str, Cost]) -> dict[str, dict[str, int]]:
+    """Return :attr:`Cost.pays_from_queries`: encoding time over the time saved with each query."""
     if cost.encoding_seconds is None or cost.query_ms is None:
         return {}
-    return {
+    pays = {
         name: int(cost.encoding_seconds * 1000 / (other.query_ms - cost.query_ms)) + 1
         for name, other in costs.items()
         if other.encoding_seconds is None and other.query_ms is not None and other.query_ms > cost.query_ms
     }
+    return {"pays_from_queries": pays}

@@ -116,5 +116,6 @@ def with_labels(comparison: Comparison, labels: Mapping[str, str]) -> Comparison
 def _labelled(system: ComparedSystem, labels: Mapping[str, str]) -> ComparedSystem:
     cost = system.cost
     if cost is not None:
-        cost = replace(cost, pays_from_queries={labels[name]: n for name, n in cost.pays_from_queries.items()})
+        pays = {labels[name]: queries for name, queries in cost.pays_from_queries.items()}
+        cost = cost.model_copy(update={"pays_from_queries": pays})
     return replace(system, name=labels[system.name], cost=cost)

@@ -26,21 +26,17 @@ _FIGURES_AT_ONCE = 2_000_000
 _ROUNDING = 1e-9
 
 
-def paired_t_test(system: Array, baseline: Array) -> float:
-    """Return the two-sided p-value of the paired t-test, :func:`scipy.stats.ttest_rel`'s.
+def paired_t_tests(differences: Array) -> Array:
+    """Return the two-sided p-values of paired t-tests, :func:`scipy.stats.ttest_rel`'s.
 
-    :param system: figures of n queries
-    :param baseline: figures of the same queries
-    :return: 1 where no query differs, as nothing speaks for a difference; NaN for a single query
+    :param differences: shape (s, n), of s systems over the same n queries
+    :return: shape (s,); 1 where no query differs, as nothing speaks for a difference; NaN for a single query
     """
-    if (system == baseline).all():
-        return 1.0
-    if len(system) < 2:
-        return math.nan
     with warnings.catch_warnings():
         # Of differences that are all alike scipy says that their variance is imprecise.
         warnings.simplefilter("ignore", RuntimeWarning)
-        return float(stats.ttest_rel(system, baseline).pvalue)
+        p_values = stats.ttest_rel(differences, np.zeros_like(differences), axis=-1).pvalue
+    return np.where(differences.any(axis=-1), p_values, 1.0)
 
 
 def randomisation_tests(differences: Array, *, resamples: int, seed: int) -> Array:

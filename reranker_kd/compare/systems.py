@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import fsum
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from reranker_kd.compare.comparison import Ceiling, Spread
+from reranker_kd.compare.comparison import Ceiling, ComparedSystem, Spread
 from reranker_kd.errors import InputError
-from reranker_kd.evaluate.evaluation import figures_of
+from reranker_kd.evaluate.evaluation import columns_of, figures_of
 from reranker_kd.evaluate.judged import Figures, JudgedRanks, Judgments
 from reranker_kd.evaluate.measures import parse_measure
 from reranker_kd.evaluate.registry import Measure
-from reranker_kd.formats.runs import RunColumns
+from reranker_kd.types import Run
+
+AnyRun = str | Path | Run
+"""A file of a run, or qid -> docid -> score."""
 
 AGREEMENT_DEPTH = 100
 """Documents of a query by which rankings are held against each other."""
@@ -40,70 +45,65 @@ class MeasuredRun:
     unjudged: frozenset[str]
 
 
-def measure_run(name: str, run: RunColumns, judgments: Judgments, measures: Sequence[Measure]) -> MeasuredRun:
-    """Measure a run.
+def measure_run(name: str, run: AnyRun, judgments: Judgments, measures: Sequence[Measure]) -> MeasuredRun:
+    """Measure a run, which is called by its file if it has one.
 
-    :raises InputError: run and qrels share no query
+    :raises InputError: run and qrels share no query, or the file cannot be read
+    :raises FormatError: a fault in the file
     """
-    ranks = judgments.ranks(run)
+    name = name if isinstance(run, dict) else str(run)
+    columns = columns_of(run)
+    ranks = judgments.ranks(columns)
     if not ranks.retrieved.any():
         raise InputError(f"{name}: run and qrels share no query: do they belong to the same topics?")
-    tops = [np.asarray(run.lines(qid, AGREEMENT_DEPTH), dtype=np.int64) for qid in judgments.qids]
+    tops = [np.asarray(columns.lines(qid, AGREEMENT_DEPTH), dtype=np.int64) for qid in judgments.qids]
     return MeasuredRun(
         name=name,
         figures=figures_of(ranks, measures),
         oracle=_oracle(ranks, measures),
         retrieved=ranks.retrieved,
-        tops=run.documents.take(pa.array(np.concatenate(tops))),
-        unjudged=frozenset(run.qids).difference(judgments.qids),
+        tops=columns.documents.take(pa.array(np.concatenate(tops))),
+        unjudged=frozenset(columns.qids).difference(judgments.qids),
     )
 
 
-def ceiling_of(candidates: RunColumns, depth: int, judgments: Judgments, measures: Sequence[Measure]) -> Ceiling:
-    """Return the ceiling of the first ``depth`` candidates of each query."""
-    ranks = judgments.ranks(candidates).cut(depth)
-    return _ceiling(int(ranks.retrieved.max()), _oracle(ranks, measures), [measure.name for measure in measures])
+def merged(
+    name: str, runs: Sequence[MeasuredRun], judgments: Judgments, measures: Sequence[Measure], first: JudgedRanks | None
+) -> ComparedSystem:
+    """Return the runs of a system as one.
+
+    :param first: the first stage's run, for the ceiling; None where its own documents are its candidates
+    """
+    answering = np.sum([run.retrieved > 0 for run in runs], axis=0)
+    kind = "run" if len(runs) == 1 else "folds" if answering.max() < 2 else "seeds"
+    # A fold has 0 where it lacks a query, so that the sum is the figure of the one that has it.
+    over_runs = np.sum if kind == "folds" else np.mean
+    names = [measure.name for measure in measures]
+    figures: dict[str, Figures] = {each: over_runs([run.figures[each] for run in runs], axis=0) for each in names}
+    depth = int(max(run.retrieved.max() for run in runs))
+    if first is None:
+        oracle = {each: over_runs([run.oracle[each] for run in runs], axis=0) for each in runs[0].oracle}
+    else:
+        oracle = _oracle(cut := first.cut(depth), measures)
+        depth = int(cut.retrieved.max())
+    return ComparedSystem(
+        name=name,
+        runs=tuple(run.name for run in runs),
+        kind=kind,
+        per_query={each: dict(zip(judgments.qids, figures[each].tolist(), strict=True)) for each in names},
+        means={each: fsum(figures[each]) / len(figures[each]) for each in names},
+        spread={} if kind == "run" else {each: _spread(runs, each, of_folds=kind == "folds") for each in names},
+        missing_queries=tuple(qid for qid, count in zip(judgments.qids, answering, strict=True) if not count),
+        unjudged_queries=len(frozenset[str]().union(*(run.unjudged for run in runs))),
+        ceiling=Ceiling(depth, {each: float(oracle[each].mean()) for each in names}, float(oracle["SetR"].mean())),
+    )
 
 
 def _oracle(ranks: JudgedRanks, measures: Sequence[Measure]) -> dict[str, Figures]:
     return figures_of(ranks.by_grade(), [*measures, parse_measure("SetR")])
 
 
-def _ceiling(depth: int, oracle: Mapping[str, Figures], names: Iterable[str]) -> Ceiling:
-    means = {name: float(figures.mean()) for name, figures in oracle.items()}
-    return Ceiling(depth, {name: means[name] for name in names}, means["SetR"])
-
-
-class System:
-    """The runs of one system as one.
-
-    :param name: as it was given
-    :param runs: its run, or its seeds or folds
-    """
-
-    def __init__(self, name: str, runs: Sequence[MeasuredRun]) -> None:
-        self.name = name
-        self.runs = runs
-        answered = np.stack([run.retrieved > 0 for run in runs])
-        self.kind = "run" if len(runs) == 1 else "folds" if answered.sum(axis=0).max() < 2 else "seeds"
-        self.retrieved = np.max([run.retrieved for run in runs], axis=0)
-        self.depth = int(self.retrieved.max())
-        self.figures = {name: self._merged([run.figures[name] for run in runs]) for name in runs[0].figures}
-
-    def spread(self, measure: str) -> Spread:
-        """Return how far the runs lie apart."""
-        figures = []
-        for run in self.runs:
-            values = run.figures[measure]
-            figures.append(float((values[run.retrieved > 0] if self.kind == "folds" else values).mean()))
-        return Spread(tuple(figures), float(np.std(figures, ddof=1)))
-
-    def ceiling(self) -> Ceiling:
-        """Return the ceiling of its own documents."""
-        names = self.runs[0].oracle
-        oracle = {name: self._merged([run.oracle[name] for run in self.runs]) for name in names}
-        return _ceiling(self.depth, oracle, self.figures)
-
-    def _merged(self, figures: Sequence[Figures]) -> Figures:
-        # A fold has 0 where it lacks a query, so that the sum is the figure of the one that has it.
-        return np.sum(figures, axis=0) / (1 if self.kind == "folds" else len(figures))
+def _spread(runs: Sequence[MeasuredRun], measure: str, *, of_folds: bool) -> Spread:
+    own = [run.figures[measure][run.retrieved > 0] if of_folds else run.figures[measure] for run in runs]
+    means = [float(figures.mean()) for figures in own]
+    return Spread(tuple(means), float(np.std(means, ddof=1)))

@@ -64,7 +64,7 @@ def evaluate(
     """
     asked = parse_measures(measures)
     judged = qrels if isinstance(qrels, dict) else read_qrels(qrels)
-    columns = columns_of_run(run) if isinstance(run, dict) else read_run_columns(run)
+    columns = columns_of(run)
     try:
         return evaluate_run(columns, judged, asked, relevance_level=relevance_level, missing_as_zero=missing_as_zero)
     except InputError as error:
@@ -85,7 +85,7 @@ def evaluate_run(
         high for trec_eval
     """
     judgments = Judgments(qrels, relevance_level)
-    columns = run if isinstance(run, RunColumns) else columns_of_run(run)
+    columns = columns_of(run)
     ranks = judgments.ranks(columns)
     answered = ranks.retrieved > 0
     if not answered.any():
@@ -101,6 +101,13 @@ def evaluate_run(
         missing_queries=tuple(qid for qid, has in zip(judgments.qids, answered, strict=True) if not has),
         unjudged_queries=sum(qid not in judgments.qrels for qid in columns.qids),
     )
+
+
+def columns_of(run: str | Path | Run | RunColumns) -> RunColumns:
+    """Return a run as columns, and read it where it is a file."""
+    if isinstance(run, RunColumns):
+        return run
+    return columns_of_run(run) if isinstance(run, dict) else read_run_columns(run)
 
 
 def figures_of(ranks: JudgedRanks, measures: Sequence[Measure]) -> dict[str, Figures]:

@@ -11,8 +11,8 @@ from pydantic import Field, field_validator, model_validator
 from reranker_kd.errors import InputError, ModelError, RecipeError
 from reranker_kd.formats.recipe_file import beside, read_yaml
 from reranker_kd.rerank.cascade import stages_of, tag_of
-from reranker_kd.rerank.options import RerankOptions
-from reranker_kd.retrieve.first_stage import FirstStage
+from reranker_kd.rerank.long_documents import RerankOptions
+from reranker_kd.retrieve.lucene import SearchSettings
 from reranker_kd.sections import Section, checked
 
 
@@ -24,7 +24,7 @@ class Output(Section):
     tag: str | None = Field(default=None, description="Run tag.  [default: the name of what made the run]")
 
 
-class Retrieval(FirstStage, Output):
+class Retrieval(SearchSettings, Output):
     """The first stage."""
 
 
@@ -97,10 +97,8 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _documents_come_from_one_place(self) -> Recipe:
-        if self.index is not None and self.collection is not None:
-            raise ValueError("give index or collection, one of the two")
-        if self.index is None and self.collection is None:
-            if not self.candidates:
+        if (self.index is None) == (self.collection is None):
+            if self.index is not None or not self.candidates:
                 raise ValueError("give index or collection, one of the two")
             if not self.rerank or any(reranking.embeddings is None for reranking in self.rerank):
                 raise ValueError("give index or collection, one of the two, or the embeddings of each reranking")

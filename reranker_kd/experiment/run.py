@@ -12,10 +12,9 @@ from reranker_kd.evaluate.evaluation import evaluate_run
 from reranker_kd.evaluate.measures import parse_measures
 from reranker_kd.evaluate.tables import EvaluatedRun, evaluation_json, evaluation_tsv
 from reranker_kd.experiment.recipe import Recipe
-from reranker_kd.experiment.stages import FinishedRun, reranked_run, retrieve_run
+from reranker_kd.experiment.stages import FinishedRun, index_collection, reranked_run, retrieve_run
 from reranker_kd.formats.files import atomic_writer
 from reranker_kd.formats.runs import read_run
-from reranker_kd.progress import progress_bar
 from reranker_kd.rerank.rerank_run import docids_within
 from reranker_kd.retrieve.named_inputs import faults_named_in, load_qrels, load_topics, open_index, texts_of
 from reranker_kd.types import Topics
@@ -91,7 +90,11 @@ def runs_of(
     if recipe.candidates:
         first = FinishedRun("candidates", Path(recipe.candidates), read_run(recipe.candidates), None, {})
     else:
-        index = opened = open_index(recipe.index or _indexed(recipe, new_index, quiet=quiet))
+        folder = recipe.index or new_index
+        assert folder is not None
+        if recipe.collection:
+            index_collection(recipe.collection, Path(folder), threads=recipe.retrieve.threads, quiet=quiet)
+        index = opened = open_index(folder)
         first = retrieve_run(opened, topics, recipe.retrieve, path_of(recipe.retrieve.name), record, quiet=quiet)
     yield first
     record |= {"candidates": first.origin, "texts": recipe.index or recipe.collection}
@@ -105,12 +108,3 @@ def runs_of(
         with faults_named_in(recipe.candidates):
             finished = reranked_run(reranking, first.run, topics, texts, path, record, quiet=quiet)
         yield finished
-
-
-def _indexed(recipe: Recipe, folder: Path | None, *, quiet: bool) -> Path:
-    from reranker_kd.retrieve.indexing import build_index
-
-    assert recipe.collection is not None and folder is not None
-    with progress_bar("indexing", None, "documents", quiet=quiet) as bar:
-        build_index(recipe.collection, folder, threads=recipe.retrieve.threads, overwrite=True, on_progress=bar.advance)
-    return folder

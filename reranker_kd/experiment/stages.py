@@ -15,10 +15,9 @@ from reranker_kd.progress import note, progress_bar
 from reranker_kd.provenance import file_record, write_provenance
 from reranker_kd.rerank.budget import keep_to_budget
 from reranker_kd.rerank.cascade import Cascade, stages_of, tag_of
-from reranker_kd.rerank.options import RerankOptions
+from reranker_kd.rerank.long_documents import RerankOptions
 from reranker_kd.rerank.registry import load_reranker
 from reranker_kd.rerank.rerank_run import docids_within, pair_count, requests_of, rerank_run
-from reranker_kd.retrieve.first_stage import candidates_of
 from reranker_kd.types import Run, TextSource, Topics
 
 if TYPE_CHECKING:
@@ -58,6 +57,15 @@ class FinishedRun:
         return self.record if self.path is None else file_record(self.path)
 
 
+def index_collection(collection: str, folder: Path, *, threads: int = 1, quiet: bool) -> Path:
+    """Index a collection for what comes next, over what lies in the folder; return the folder."""
+    from reranker_kd.retrieve.indexing import build_index
+
+    with progress_bar("indexing", None, "documents", quiet=quiet) as bar:
+        build_index(collection, folder, threads=threads, overwrite=True, on_progress=bar.advance)
+    return folder
+
+
 def retrieve_run(
     index: LuceneIndex, topics: Topics, retrieval: Retrieval, path: Path | None, record: dict[str, Any], *, quiet: bool
 ) -> FinishedRun:
@@ -67,14 +75,10 @@ def retrieve_run(
     """
     start = time.perf_counter()
     with progress_bar("retrieving", len(topics), "topics", quiet=quiet) as bar:
-        run = candidates_of(index, topics, retrieval, bar.advance)
+        run = index.search(topics, retrieval, bar.advance)
     seconds = time.perf_counter() - start
-    record = {
-        "stage": "retrieve",
-        **record,
-        "index": index.describe(),
-        "parameters": retrieval.model_dump(exclude={"tag"}),
-    }
+    parameters = retrieval.model_dump(exclude={"tag"})
+    record = {"stage": "retrieve", **record, "index": index.describe(), "parameters": parameters}
     return finished(retrieval.name, run, path, retrieval, record, seconds)
 
 
@@ -99,13 +103,8 @@ def search_run(
     with progress_bar("searching", len(topics), "topics", quiet=quiet) as bar:
         run = search_topics(index, encoder, topics, hits=output.hits, batch_size=batch_size, on_progress=bar.advance)
     seconds = time.perf_counter() - start
-    record = {
-        "stage": "search",
-        **record,
-        "index": index.describe(),
-        "model": encoder.describe(),
-        "parameters": {"hits": output.hits},
-    }
+    described = {"index": index.describe(), "model": encoder.describe(), "parameters": {"hits": output.hits}}
+    record = {"stage": "search", **record, **described}
     return finished(tag_of(encoder.name), run, path, output, record, seconds)
 
 
@@ -142,22 +141,19 @@ def reranked_run(
         note(f"{name}: {plan}")
     start = time.perf_counter()
     with progress_bar(f"reranking by {name}", pair_count(candidates, depth), "pairs", quiet=quiet) as bar:
-        reranked = rerank_run(candidates, topics, source, reranker, depth=depth, wanted=wanted, on_progress=bar.advance)
+        run, counts = rerank_run(
+            candidates, topics, source, reranker, depth=depth, wanted=wanted, on_progress=bar.advance
+        )
     seconds = time.perf_counter() - start
+    names = ("pairs", "passages", "pairs_split_into_passages", "pairs_cut")
     record = {
         "stage": "rerank",
         **record,
         "model": reranker.describe(),
         "parameters": {"depth": depth, "hits": reranking.hits},
-        "counts": {
-            "topics": len(reranked.run),
-            "pairs": reranked.pairs,
-            "passages": reranked.passages,
-            "pairs_split_into_passages": reranked.split,
-            "pairs_cut": reranked.cut,
-        },
+        "counts": {"topics": len(run), **dict(zip(names, counts, strict=True))},
     }
-    return finished(name, reranked.run, path, reranking, record, seconds)
+    return finished(name, run, path, reranking, record, seconds)
 
 
 def _keywords(reranking: Reranking) -> dict[str, Any]:
@@ -181,12 +177,7 @@ def _say_what_is_missing(
 
 
 def finished(
-    name: str,
-    run: Run,
-    path: Path | None,
-    output: Output,
-    record: dict[str, Any],
-    seconds: float | None = None,
+    name: str, run: Run, path: Path | None, output: Output, record: dict[str, Any], seconds: float | None = None
 ) -> FinishedRun:
     """Write a run, and what made it beside it.
 

@@ -7,7 +7,6 @@ import shutil
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
-from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -37,27 +36,20 @@ def write_checked_submission(
     :param collection: file or folder that must have them, in place of an index
     :raises InputError: a fault in a run
     """
-    known: KnownDocids | None = None
-    if collection:
-        known = partial(_known_to_collection, collection)
-    elif index:
-        known = partial(_known_to_index, index)
-    faults = write_submission(folder, runs, load_topics(topics), rules, known)
+
+    def known(docids: Collection[str]) -> set[str]:
+        if collection:
+            return {document.docid for document in read_collection(collection) if document.docid in docids}
+        from reranker_kd.retrieve.lucene import LuceneIndex
+
+        with closing(LuceneIndex(index or "")) as opened:
+            return opened.known(sorted(docids))
+
+    faults = write_submission(folder, runs, load_topics(topics), rules, known if collection or index else None)
     sys.stderr.writelines(f"{fault}\n" for fault in faults)
     if faults:
         raise InputError(f"{len(faults)} faults in {len(runs)} runs, each named above; nothing was submitted")
     sys.stderr.write(f"wrote {len(runs)} runs into {folder}\n")
-
-
-def _known_to_collection(collection: str, docids: Collection[str]) -> set[str]:
-    return {document.docid for document in read_collection(collection) if document.docid in docids}
-
-
-def _known_to_index(index: str, docids: Collection[str]) -> set[str]:
-    from reranker_kd.retrieve.lucene import LuceneIndex
-
-    with closing(LuceneIndex(index)) as opened:
-        return opened.known(sorted(docids))
 
 
 def write_submission(
@@ -117,29 +109,22 @@ def _readme(runs: Sequence[CheckedRun], topics: int, rules: Rules, *, docids_che
     ]
     if docids_checked:
         checks.append("every docid is in the collection")
-    lines = [
-        "# Submission",
-        "",
-        f"Runs in TREC's format. `sha256sum --check {CHECKSUMS}` tells whether they arrived whole.",
-        "",
-        "Checked:",
-        "",
-        *(f"- {check}" for check in checks),
-    ]
+    intact = f"Runs in TREC's format. `sha256sum --check {CHECKSUMS}` tells whether they arrived whole."
+    parts = ["# Submission", intact, "Checked:", "\n".join(f"- {check}" for check in checks)]
     for run in runs:
-        lines += ["", f"## {run.tag}", "", f"`{_file_name(run)}`: {run.documents} documents for {run.queries} topics."]
-        lines += ["", *_description(run)]
-    return "\n".join(lines) + "\n"
+        size = f"`{_file_name(run)}`: {run.documents} documents for {run.queries} topics."
+        parts += [f"## {run.tag}", size, _description(run)]
+    return "\n\n".join(parts) + "\n"
 
 
-def _description(run: CheckedRun) -> list[str]:
+def _description(run: CheckedRun) -> str:
     record = read_provenance(run.path)
     if record is None:
-        return ["No provenance lies beside this run: describe here what made it."]
+        return "No provenance lies beside this run: describe here what made it."
     if _section(record, "artefact").get("sha256") != sha256_of_file(run.path):
-        return ["The provenance beside this run is that of another file: describe here what made it."]
-    rows = [(name, text) for name, text in _facts(record) if text]
-    return ["| | |", "| --- | --- |", *(f"| {name} | {_cell(text)} |" for name, text in rows)]
+        return "The provenance beside this run is that of another file: describe here what made it."
+    rows = [f"| {name} | {_cell(text)} |" for name, text in _facts(record) if text]
+    return "\n".join(["| | |", "| --- | --- |", *rows])
 
 
 def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ from reranker_kd.inference.engine import Engine
 from reranker_kd.inference.interface import Backend, Examples, Runner
 from reranker_kd.inference.options import ModelOptions
 from reranker_kd.inference.pair_tokenizer import FRAMINGS, PairTokenizer
-from reranker_kd.inference.precision import check_precision, computes_in_bfloat16, default_device
+from reranker_kd.inference.precision import check_precision, computes_in_bfloat16, default_device, torch_device
 from reranker_kd.models.exported import Export, SavedTokenizer, read_export
 from reranker_kd.models.folder import EXPORT_FILE, content_hash
 from reranker_kd.models.settings import Inputs, TextSettings
@@ -117,8 +117,9 @@ def load_networks(folder: Path) -> LoadedNetworks:
     network.for_inference()
     tokenizer = load_tokenizer(folder)
     shape = network.shape
+    facts = {"kind": kind.name, "reads": kind.reads, "framing": kind.framing, "interpolate": shape.interpolate}
     limit = longest_input(kind.encoder(network), shape, tokenizer)
-    inputs = Inputs(kind=kind.name, reads=kind.reads, framing=kind.framing, limit=limit, own_length=shape.max_length)
+    inputs = Inputs(**facts, limit=limit, own_length=shape.max_length)
     if kind.reads == "pairs":
         return LoadedNetworks(inputs, {"network": network}, tokenizer)
     towers = {"query": network.query_tower, "document": network.document_tower}
@@ -203,10 +204,8 @@ def backends_for(options: ModelOptions) -> Iterator[Backend]:
 
 
 def _of_networks(folder: Path, loaded: LoadedNetworks, backend: Backend, options: ModelOptions) -> LoadedModel:
-    import torch
-
     tokenizer = FRAMINGS[loaded.inputs.framing](loaded.tokenizer)
-    device = torch.device(options.device or (default_device() if backend.export is None else "cpu"))
+    device = torch_device(options.device if backend.export is None else options.device or "cpu")
 
     def made(_: str, network: Network) -> Engine:
         runner = backend.make(network, with_types=tokenizer.has_types, precision=options.precision, device=device)

@@ -83,3 +83,10 @@ def default_device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def torch_device(requested: str | None) -> torch.device:
+    """Return a device by its name; None gives :func:`default_device`."""
+    import torch
+
+    return torch.device(requested or default_device())

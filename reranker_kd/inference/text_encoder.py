@@ -40,7 +40,7 @@ class TextEncoder:
     """
 
     def __init__(self, model: LoadedModel, name: str, max_length: int | None = None) -> None:
-        inputs = model.inputs
+        inputs = self.inputs = model.inputs
         assert inputs.texts is not None and inputs.dimension is not None
         self.name = name
         self.folder = model.folder

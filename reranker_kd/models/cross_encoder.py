@@ -81,11 +81,14 @@ def load(_kind: Kind, folder: Path) -> CrossEncoder:
     labels = classifier.config.num_labels
     if labels not in (1, 2):
         raise ModelError(f"{folder}: has {labels} labels; a reranker has one (a score) or two (not relevant, relevant)")
-    return CrossEncoder(CrossEncoderShape(max_length=None), classifier)
+    interpolate = getattr(classifier.config, "interpolate", 0.0)
+    return CrossEncoder(CrossEncoderShape(max_length=None, interpolate=interpolate), classifier)
 
 
 def save(_kind: Kind, network: CrossEncoder, tokenizer: Any, folder: Path) -> None:
     """Write a folder as transformers has it, which sentence-transformers' CrossEncoder opens."""
+    if network.shape.interpolate:
+        network.classifier.config.interpolate = network.shape.interpolate
     with quiet_transformers():
         network.classifier.save_pretrained(folder)
         tokenizer.save_pretrained(folder)

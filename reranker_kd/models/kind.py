@@ -24,6 +24,7 @@ class Shape(BaseModel):
     :param max_length: tokens of an input, special tokens included; None leaves it to the transformer
     :param dropout: in training; soft targets over many pairs leave little to regularise, and on a CPU it takes most of
         the time
+    :param interpolate: weight of the first stage's z-scores beside the model's, where a user names none
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -33,6 +34,7 @@ class Shape(BaseModel):
     random: bool = False
     max_length: int | None = Field(default=160, ge=16)
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    interpolate: float = Field(default=0.0, ge=0, allow_inf_nan=False)
 
 
 class TransformerShape(Shape):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import chain, islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from reranker_kd.errors import CandidateError, InputError, ModelError
+from reranker_kd.evaluate.normalisation import z_scores
 from reranker_kd.types import Candidate, FloatArray, Query, Ranking, rank_order
 
 Pair = tuple[str, str]
@@ -33,15 +34,14 @@ def no_progress(_: float) -> None:
     """Report to nobody."""
 
 
+def parts(pairs: Sequence[Pair], size: int) -> Iterator[Sequence[Pair]]:
+    """Yield the pairs, as many at once."""
+    return (pairs[start : start + size] for start in range(0, len(pairs), size))
+
+
 @dataclass(frozen=True, slots=True)
 class DocumentScores:
-    """Scores of query-document pairs, and how much of the documents the model saw.
-
-    :param scores: float32 (n,), higher is more relevant
-    :param passages: that the model read; of precomputed embeddings none
-    :param split: pairs whose document was scored as several passages
-    :param cut: pairs of which the model did not see all the text
-    """
+    """Scores of pairs, float32 (n,), higher is more relevant; the counts are those of :class:`Counts`."""
 
     scores: FloatArray
     passages: int = 0
@@ -49,15 +49,30 @@ class DocumentScores:
     cut: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class RerankedBatch:
-    """Rankings of several queries, and the counts of the pairs behind them (see :class:`DocumentScores`)."""
+class Counts(NamedTuple):
+    """How many pairs were scored, and how much of their documents the model saw.
+
+    :param passages: that the model read; of precomputed embeddings none
+    :param split: pairs whose document was scored as several passages
+    :param cut: pairs of which the model did not see all the text
+    """
+
+    pairs: int = 0
+    passages: int = 0
+    split: int = 0
+    cut: int = 0
+
+    @classmethod
+    def total(cls, several: Iterable[Counts]) -> Counts:
+        """Return the sums."""
+        return cls(*map(sum, zip(*several, strict=True)))
+
+
+class RerankedBatch(NamedTuple):
+    """Rankings of several queries, and the counts of the pairs behind them."""
 
     rankings: tuple[Ranking, ...]
-    pairs: int
-    passages: int
-    split: int
-    cut: int
+    counts: Counts
 
 
 class _LoadedByName(ABCMeta):
@@ -73,6 +88,9 @@ class Reranker(metaclass=_LoadedByName):
 
     ``Reranker("name-or-folder", **options)`` is :func:`reranker_kd.load_reranker`.
     """
+
+    interpolate: float = 0.0
+    """Weight of the first stage's z-scores beside this reranker's own, see :func:`interpolated`; 0 takes its own."""
 
     @abstractmethod
     def score_pairs(self, pairs: Sequence[Pair]) -> FloatArray:
@@ -91,9 +109,8 @@ class Reranker(metaclass=_LoadedByName):
 
     def score_documents(self, pairs: Sequence[Pair], on_progress: Progress = no_progress) -> DocumentScores:
         """Score whole documents, however long. Overridden by rerankers that know where their model cuts."""
-        remaining = iter(pairs)
         scores = [np.zeros(0, dtype=np.float32)]
-        while batch := list(islice(remaining, _PAIRS_A_CALL)):
+        for batch in parts(pairs, _PAIRS_A_CALL):
             scores.append(_checked(self.score_pairs(batch), len(batch), self))
             on_progress(len(batch))
         return DocumentScores(np.concatenate(scores))
@@ -109,11 +126,12 @@ class Reranker(metaclass=_LoadedByName):
 
         :raises CandidateError: a candidate without text, or an empty query
         """
-        return self.score_documents([pair for request in requests for pair in _pairs_of(*request)], on_progress)
+        return self.score_documents([pair for request in requests for pair in pairs_of(*request)], on_progress)
 
     def describe(self) -> dict[str, Any]:
         """Return what identifies this reranker in a provenance file, as JSON values."""
-        return {"class": f"{type(self).__module__}.{type(self).__qualname__}"}
+        weight = {"interpolate": self.interpolate} if self.interpolate else {}
+        return {"class": f"{type(self).__module__}.{type(self).__qualname__}", **weight}
 
     def rank(self, query: str, documents: Iterable[DocumentLike], *, top_k: int | None = None) -> Ranking:
         """Return documents in the order of their relevance to a query; long ones are read by passages.
@@ -140,11 +158,7 @@ class Reranker(metaclass=_LoadedByName):
         return self.rerank_batch([(query, candidates)], depth=depth).rankings[0]
 
     def rerank_batch(
-        self,
-        requests: Sequence[Request],
-        *,
-        depth: int | None = None,
-        on_progress: Progress = no_progress,
+        self, requests: Sequence[Request], *, depth: int | None = None, on_progress: Progress = no_progress
     ) -> RerankedBatch:
         """Rerank the candidates of several queries, their pairs pooled; see :meth:`rerank`."""
         heads = [candidates[:depth] for _, candidates in requests]
@@ -153,13 +167,30 @@ class Reranker(metaclass=_LoadedByName):
             [(query, head) for (query, _), head in zip(requests, heads, strict=True)], on_progress
         )
         scores = _checked(scored.scores, pairs, self)
-        rankings = []
-        start = 0
-        for (query, candidates), head in zip(requests, heads, strict=True):
-            tail = candidates[len(head) :]
-            rankings.append(ranking_of(query, head, scores[start : start + len(head)], tail))
-            start += len(head)
-        return RerankedBatch(tuple(rankings), pairs, scored.passages, scored.split, scored.cut)
+        if self.interpolate:
+            scores = interpolated(scores, heads, self.interpolate)
+        # Each head takes its share of the scores.
+        remaining = iter(scores.tolist())
+        rankings = [
+            _ranking_of(query, head, list(islice(remaining, len(head))), candidates[len(head) :])
+            for (query, candidates), head in zip(requests, heads, strict=True)
+        ]
+        return RerankedBatch(tuple(rankings), Counts(pairs, scored.passages, scored.split, scored.cut))
+
+
+def interpolated(scores: FloatArray, heads: Sequence[Sequence[Candidate]], weight: float) -> FloatArray:
+    """Return z(model) + weight * z(first stage) within each query, as ``fuse --method zscore`` has it, float32 (n,).
+
+    Scores of a query whose candidates all came with one score stay as they are: there was no first stage.
+
+    :param scores: of the model, float32 (n,)
+    :param heads: the candidates that were scored, query after query, n in all, each with the first stage's score
+    """
+    queries = np.repeat(np.arange(len(heads)), [len(head) for head in heads])
+    first = np.array([candidate.score for head in heads for candidate in head], dtype=np.float64)
+    both = z_scores(scores.astype(np.float64), queries) + weight * (of_first := z_scores(first, queries))
+    told_apart = np.bincount(queries, np.abs(of_first), len(heads))[queries] > 0
+    return np.where(told_apart, both, scores).astype(np.float32)
 
 
 def check_list(texts: Any) -> None:
@@ -193,21 +224,21 @@ def check_query(query: Query) -> None:
         raise CandidateError(query.qid, None, "its text is empty: give it one, or leave the query out")
 
 
-def _pairs_of(query: Query, candidates: Sequence[Candidate]) -> list[Pair]:
+def pairs_of(query: Query, candidates: Sequence[Candidate]) -> list[Pair]:
+    """Return a query with the text of each candidate.
+
+    :raises CandidateError: a candidate without text, or an empty query
+    """
     check_query(query)
     pairs = []
     for candidate in candidates:
-        if candidate.text is None:
-            raise CandidateError(
-                query.qid, candidate.docid, f"document {candidate.docid!r} comes without its text: fetch it first"
-            )
-        if not candidate.text.strip():
-            raise CandidateError(
-                query.qid,
-                candidate.docid,
-                f"document {candidate.docid!r} is empty: mend the collection, or leave the document out",
-            )
-        pairs.append((query.text, candidate.text))
+        text = candidate.text or ""
+        if not text.strip():
+            fault = "comes without its text: fetch it first"
+            if candidate.text is not None:
+                fault = "is empty: mend the collection, or leave the document out"
+            raise CandidateError(query.qid, candidate.docid, f"document {candidate.docid!r} {fault}")
+        pairs.append((query.text, text))
     return pairs
 
 
@@ -221,17 +252,14 @@ def _checked(scores: Any, count: int, reranker: Reranker) -> FloatArray:
     return array
 
 
-def ranking_of(query: Query, head: Sequence[Candidate], scores: FloatArray, tail: Sequence[Candidate]) -> Ranking:
-    """Return the head by its scores, float32 (n,), and after it the tail in its order, a full point a place.
-
-    :raises CandidateError: a docid that stands twice
-    """
+def _ranking_of(query: Query, head: Sequence[Candidate], scores: list[float], tail: Sequence[Candidate]) -> Ranking:
+    """Return the head by its scores, and after it the tail in its order, a full point a place."""
     docids = [candidate.docid for candidate in chain(head, tail)]
     if len(set(docids)) < len(docids):
         twice = next(docid for docid in docids if docids.count(docid) > 1)
         raise CandidateError(query.qid, twice, f"document {twice!r} stands twice among the candidates")
     ranked = [
-        Candidate(head[i].docid, float(scores[i]), head[i].text)
+        Candidate(head[i].docid, scores[i], head[i].text)
         for i in rank_order([candidate.docid for candidate in head], scores)
     ]
     lowest = ranked[-1].score if ranked else 0.0

@@ -7,7 +7,7 @@ candidates is less than what a cheap one finds in all of them (docs/doing-less.m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 from time import perf_counter
@@ -23,13 +23,7 @@ _REPEATS = 3
 
 @dataclass(frozen=True, slots=True)
 class PlannedStage:
-    """A model within a budget.
-
-    :param model: its name
-    :param milliseconds: of one pair
-    :param asked: candidates that it was to score
-    :param depth: candidates that it will score; 0 leaves the stage out
-    """
+    """A model, milliseconds of one pair, candidates that it was to score and that it will score; 0 leaves it out."""
 
     model: str
     milliseconds: float
@@ -42,11 +36,7 @@ class PlannedStage:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a budget pays for.
-
-    :param budget: milliseconds a query
-    :param stages: the models, cheap ones first, also those that are left out
-    """
+    """What a budget, in milliseconds a query, pays for: all models, cheap ones first, also those that are left out."""
 
     budget: float
     stages: tuple[PlannedStage, ...]
@@ -90,13 +80,7 @@ def plan_stages(models: Sequence[str], depths: Sequence[int], milliseconds: Sequ
 
 
 def keep_to_budget(
-    reranker: Reranker,
-    models: Sequence[str],
-    requests: Sequence[Request],
-    depth: int,
-    budget: float,
-    *,
-    clock: Callable[[], float] | None = None,
+    reranker: Reranker, models: Sequence[str], requests: Sequence[Request], depth: int, budget: float
 ) -> tuple[Reranker, Plan]:
     """Return what of a model or cascade fits into a budget, and the plan, whose first depth it is to be run at.
 
@@ -104,14 +88,12 @@ def keep_to_budget(
     :param requests: queries that the models are timed on, one by one, with their candidates
     :param depth: candidates that are to be reranked
     :param budget: milliseconds a query
-    :param clock: gives seconds; by default those of this machine
     :raises InputError: the budget pays for nothing, or no query has a candidate
     """
-    clock = clock or perf_counter
     stages = reranker.stages if isinstance(reranker, Cascade) else (Stage(reranker),)
     depths = [min(depth, stage.depth or depth) for stage in stages]
     milliseconds = [
-        _milliseconds_a_pair(stage.reranker, [(query, listed[:limit]) for query, listed in requests if listed], clock)
+        _milliseconds_a_pair(stage.reranker, [(query, listed[:limit]) for query, listed in requests if listed])
         for stage, limit in zip(stages, depths, strict=True)
     ]
     plan = plan_stages(models, depths, milliseconds, budget)
@@ -121,14 +103,14 @@ def keep_to_budget(
     return Cascade(kept), plan
 
 
-def _milliseconds_a_pair(reranker: Reranker, requests: Sequence[Request], clock: Callable[[], float]) -> float:
+def _milliseconds_a_pair(reranker: Reranker, requests: Sequence[Request]) -> float:
     """Return the median time of scoring a pair, one query at a time, after one query that is not counted."""
     if not requests:
         raise InputError("a budget is measured on candidates: give it at least one query that has some")
     reranker.rerank_batch(requests[:1])
     times = []
     for request in [*requests] * _REPEATS:
-        start = clock()
-        pairs = reranker.rerank_batch([request]).pairs
-        times.append(1000 * (clock() - start) / pairs)
+        start = perf_counter()
+        pairs = reranker.rerank_batch([request]).counts.pairs
+        times.append(1000 * (perf_counter() - start) / pairs)
     return median(times)

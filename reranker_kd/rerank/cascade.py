@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from reranker_kd.errors import ModelError
 from reranker_kd.rerank.base import (
+    Counts,
     DocumentScores,
     Pair,
     Progress,
@@ -23,20 +23,14 @@ ModelExpression = str | Sequence[str]
 """A model's name, or a cascade: ``"twin:100 > cross:20"``, or its stages in a list, ``["twin:100", "cross:20"]``."""
 
 
-@dataclass(frozen=True, slots=True)
-class NamedStage:
-    """A stage as an expression names it.
-
-    :param model: a folder, a name or a hub id
-    :param depth: candidates that it scores; None takes all that reach it
-    """
+class NamedStage(NamedTuple):
+    """A model (a folder, a name or a hub id) and how many candidates it scores; None takes all that reach it."""
 
     model: str
     depth: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(NamedTuple):
     """A stage of a cascade; ``depth`` as in :class:`NamedStage`."""
 
     reranker: Reranker
@@ -62,21 +56,14 @@ def stages_of(expression: ModelExpression) -> tuple[NamedStage, ...]:
     return stages
 
 
-def is_cascade(stages: Sequence[NamedStage]) -> bool:
-    """Tell a cascade from a model's plain name."""
-    return len(stages) > 1 or stages[0].depth is not None
-
-
 def tag_of(expression: ModelExpression) -> str:
     """Return one word out of a model's name or folder, as a run's tag or a file's name wants it.
 
     The stages of a cascade are joined by a plus: ``twin-100+cross-20``.
     """
-    words = []
-    for stage in stages_of(expression):
-        name = "-".join(Path(stage.model).name.split())
-        words.append(name if stage.depth is None else f"{name}-{stage.depth}")
-    return "+".join(words) or "reranked"
+    stages = stages_of(expression)
+    words = (["-".join(Path(model).name.split()), *([str(depth)] if depth else [])] for model, depth in stages)
+    return "+".join(map("-".join, words)) or "reranked"
 
 
 class Cascade(Reranker):
@@ -109,11 +96,7 @@ class Cascade(Reranker):
         return [docid for docid in docids if any(docid in those for those in wanted)]
 
     def rerank_batch(
-        self,
-        requests: Sequence[Request],
-        *,
-        depth: int | None = None,
-        on_progress: Progress = no_progress,
+        self, requests: Sequence[Request], *, depth: int | None = None, on_progress: Progress = no_progress
     ) -> RerankedBatch:
         """Rerank stage after stage; the counts are those of all stages together."""
         depths = [_shallower(stage.depth, depth) for stage in self.stages]
@@ -121,16 +104,15 @@ class Cascade(Reranker):
         # Whoever watches counts each candidate down to the depth once, whatever number of stages score it.
         share = sum(len(candidates[:depth]) for _, candidates in requests) / max(1, sum(todo))
         rankings: tuple[Ranking, ...] = ()
-        pairs = passages = split = cut = 0
+        counts = []
         for stage, limit in zip(self.stages, depths, strict=True):
             batch = stage.reranker.rerank_batch(
                 requests, depth=limit, on_progress=lambda done: on_progress(done * share)
             )
             rankings = batch.rankings
             requests = [(ranking.query, ranking.candidates) for ranking in rankings]
-            pairs, passages = pairs + batch.pairs, passages + batch.passages
-            split, cut = split + batch.split, cut + batch.cut
-        return RerankedBatch(rankings, pairs, passages, split, cut)
+            counts.append(batch.counts)
+        return RerankedBatch(rankings, Counts.total(counts))
 
     def describe(self) -> dict[str, Any]:
         """Return what identifies each stage, in their order, and its depth."""
@@ -146,8 +128,7 @@ def _named_stage(part: str) -> NamedStage:
 
 
 def _shallower(one: int | None, other: int | None) -> int | None:
-    given = [depth for depth in (one, other) if depth is not None]
-    return min(given, default=None)
+    return min((depth for depth in (one, other) if depth is not None), default=None)
 
 
 def _check_depths(depths: Sequence[int | None], shown: str) -> None:

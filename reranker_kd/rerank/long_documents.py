@@ -9,37 +9,17 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from reranker_kd.inference.options import ModelOptions
 from reranker_kd.sections import GoesWith, Section
 from reranker_kd.types import FloatArray
 
-
-def max_passage(scores: FloatArray, top_k: int) -> float:  # noqa: ARG001
-    """MaxP: a document is as relevant as its best passage (Dai and Callan 2019, section 3.2)."""
-    return float(scores.max())
-
-
-def first_passage(scores: FloatArray, top_k: int) -> float:  # noqa: ARG001
-    """FirstP: only the first passage counts (Dai and Callan 2019, section 3.2)."""
-    return float(scores[0])
-
-
-def mean_passage(scores: FloatArray, top_k: int) -> float:  # noqa: ARG001
-    """MeanP: the mean over all passages."""
-    return float(scores.mean())
-
-
-def top_k_mean(scores: FloatArray, top_k: int) -> float:
-    """The mean over the ``top_k`` best passages, or over all where there are fewer."""
-    return float(np.sort(scores)[::-1][:top_k].mean())
-
-
-AGGREGATIONS: dict[str, Callable[[FloatArray, int], float]] = {
-    "maxp": max_passage,
-    "firstp": first_passage,
-    "meanp": mean_passage,
-    "topk": top_k_mean,
+_AGGREGATIONS: dict[str, Callable[[FloatArray, int], np.float32]] = {
+    # A document is as relevant as its best passage, or as its first one (Dai and Callan 2019, section 3.2).
+    "maxp": lambda scores, _: scores.max(),
+    "firstp": lambda scores, _: scores[0],
+    "meanp": lambda scores, _: scores.mean(),
+    "topk": lambda scores, top_k: np.sort(scores)[::-1][:top_k].mean(),
 }
-
 
 _BY_PASSAGES = GoesWith("long_documents", ("maxp", "meanp", "topk"))
 
@@ -48,8 +28,7 @@ class LongDocuments(Section):
     """How a document is split into passages and scored. The descriptions are those of the command line's options."""
 
     long_documents: Literal["maxp", "firstp", "meanp", "topk"] = Field(
-        default="maxp",
-        description="Score of a document out of its passages: best, first, mean, mean of the best few.",
+        default="maxp", description="Score of a document out of its passages: best, first, mean, mean of the best few."
     )
     passage_length: int | None = Field(default=None, ge=1, description="Tokens of a passage.  [default: what fits]")
     passage_stride: Annotated[int | None, _BY_PASSAGES] = Field(
@@ -96,13 +75,21 @@ class LongDocuments(Section):
         :param passage_scores: the scores of all passages, document after document
         :param counts: passages of each of n documents, at least 1
         """
-        combine = AGGREGATIONS[self.long_documents]
-        ends = np.cumsum(counts)
-        scores = [
-            combine(passage_scores[end - count : end], self.top_passages)
-            for end, count in zip(ends, counts, strict=True)
-        ]
-        return np.asarray(scores, dtype=np.float32)
+        combine = _AGGREGATIONS[self.long_documents]
+        of_documents = np.split(passage_scores, np.cumsum(counts)[:-1]) if counts else ()
+        return np.asarray([combine(scores, self.top_passages) for scores in of_documents], dtype=np.float32)
+
+
+class RerankOptions(ModelOptions, LongDocuments):
+    """What a user may ask of a reranker that is a model: how it runs, how it reads, and what counts beside it."""
+
+    interpolate: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Weight of the first stage's z-scores, which are added to the model's; 0 for the model alone.  "
+        "[default: the weight on the model's card, or 0]",
+    )
 
 
 def leaves_out(passages: Sequence[tuple[int, int]], tokens: int) -> bool:

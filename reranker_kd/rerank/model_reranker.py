@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from reranker_kd.inference.loading import LoadedModel, load_model
 from reranker_kd.inference.pair_tokenizer import PairTokenizer, TokenIds, TokenSequence, longest_first
 from reranker_kd.inference.text_encoder import TextEncoder
 from reranker_kd.models.folder import checked_length
-from reranker_kd.rerank.base import DocumentScores, Pair, Progress, Reranker, no_progress
-from reranker_kd.rerank.long_documents import LongDocuments, leaves_out
-from reranker_kd.rerank.options import RerankOptions
+from reranker_kd.models.settings import Inputs
+from reranker_kd.rerank.base import DocumentScores, Pair, Progress, Reranker, no_progress, parts
+from reranker_kd.rerank.long_documents import LongDocuments, RerankOptions, leaves_out
 from reranker_kd.types import FloatArray
 
 
@@ -34,6 +34,7 @@ class PairReranker(Reranker):
         self.max_length = checked_length(
             options.max_length or model.inputs.own_length, model.inputs.limit, model.folder
         )
+        self.interpolate = _weight(options, model.inputs)
         self._model = model
         self._options = options
         self.tokenizer = model.tokenizer
@@ -48,7 +49,7 @@ class PairReranker(Reranker):
         """Return the model's logit of each pair, cut to ``max_length`` as its tokenizer cuts (longest first)."""
         scores = [np.zeros(0, dtype=np.float32)]
         distinct, rows = _distinct(pairs)
-        scores += [self._engine.run(pool)[:, 0] for pool in one_ahead(map(self._cut, _pools(distinct)))]
+        scores += [self._engine.run(pool)[:, 0] for pool in one_ahead(map(self._cut, parts(distinct, POOL)))]
         return np.concatenate(scores)[rows]
 
     def sequences(self, pairs: Sequence[Pair]) -> dict[str, list[TokenSequence]]:
@@ -61,9 +62,9 @@ class PairReranker(Reranker):
         scores = [np.zeros(0, dtype=np.float32)]
         counts: list[int] = []
         cut: list[bool] = []
-        for sequences, counts_here, cut_here in one_ahead(map(self._passages, _pools(distinct))):
-            advance = partial(_advance, on_progress, len(counts_here) / len(sequences) * len(pairs) / len(distinct))
-            passage_scores = self._engine.run(sequences, advance)[:, 0]
+        for sequences, counts_here, cut_here in one_ahead(map(self._passages, parts(distinct, POOL))):
+            share = len(counts_here) / len(sequences) * len(pairs) / len(distinct)
+            passage_scores = self._engine.run(sequences, partial(_advance, on_progress, share))[:, 0]
             scores.append(self._options.aggregate(passage_scores, counts_here))
             counts += counts_here
             cut += cut_here
@@ -109,6 +110,7 @@ class TextReranker(Reranker):
     """
 
     def __init__(self, encoder: TextEncoder, options: RerankOptions) -> None:
+        self.interpolate = _weight(options, encoder.inputs)
         self.encoder = encoder
         self._options = options
 
@@ -145,20 +147,15 @@ class TextReranker(Reranker):
         query_embeddings = self.encoder.embed_queries(query_tokens, lambda done: on_progress(done * share))
         embeddings = self.encoder.embed_documents(passages, lambda done: on_progress(done * share))
         ends = np.cumsum([len(spans) for spans in places])
-        query_rows: list[int] = []
-        passage_rows: list[int] = []
-        counts = []
-        split = cut = 0
-        for query, text in pairs:
-            place, query_row = texts[text], queries[query]
-            count = len(places[place])
-            passage_rows += range(ends[place] - count, ends[place])
-            query_rows += [query_row] * count
-            counts.append(count)
-            split += count > 1
-            left_out = leaves_out(places[place], len(tokens[place]))
-            cut += left_out or len(query_tokens[query_row]) > self.encoder.query_room
+        query_cut = [len(ids) > self.encoder.query_room for ids in query_tokens]
+        text_cut = [leaves_out(spans, len(ids)) for spans, ids in zip(places, tokens, strict=True)]
+        rows = [(queries[query], texts[text]) for query, text in pairs]
+        counts = [len(places[text]) for _, text in rows]
+        query_rows = np.repeat([query for query, _ in rows], counts).astype(np.intp)
+        passage_rows = [row for _, text in rows for row in range(ends[text] - len(places[text]), ends[text])]
         scores = self.encoder.cross(query_embeddings[query_rows], embeddings[passage_rows])
+        split = sum(count > 1 for count in counts)
+        cut = sum(query_cut[query] or text_cut[text] for query, text in rows)
         return DocumentScores(long_documents.aggregate(scores, counts), len(passages), split, cut)
 
 
@@ -173,6 +170,10 @@ def load_model_reranker(folder: Path, name: str, options: RerankOptions) -> Pair
     return TextReranker(TextEncoder(model, name, options.max_length), options)
 
 
+def _weight(options: RerankOptions, inputs: Inputs) -> float:
+    return inputs.interpolate if options.interpolate is None else options.interpolate
+
+
 def _long_documents(options: RerankOptions) -> dict[str, Any]:
     return options.model_dump(include=set(LongDocuments.model_fields))
 
@@ -185,8 +186,3 @@ def _distinct(pairs: Sequence[Pair]) -> tuple[list[Pair], list[int]]:
 
 def _advance(on_progress: Progress, share: float, done: int) -> None:
     on_progress(done * share)
-
-
-def _pools(pairs: Sequence[Pair]) -> Iterator[Sequence[Pair]]:
-    for start in range(0, len(pairs), POOL):
-        yield pairs[start : start + POOL]

@@ -11,8 +11,8 @@ from typing import Any
 from reranker_kd.errors import InputError, ModelError
 from reranker_kd.models.registry import bundled_students, installed_models, local_folder, model_folder
 from reranker_kd.rerank.base import Reranker
-from reranker_kd.rerank.cascade import Cascade, ModelExpression, NamedStage, Stage, is_cascade, stages_of
-from reranker_kd.rerank.options import RerankOptions
+from reranker_kd.rerank.cascade import Cascade, ModelExpression, NamedStage, Stage, stages_of
+from reranker_kd.rerank.long_documents import RerankOptions
 from reranker_kd.sections import checked
 
 ENTRY_POINT_GROUP = "reranker_kd.rerankers"
@@ -28,19 +28,17 @@ def load_reranker(name: ModelExpression | Path, *, embeddings: str | Path | None
     :param name: the folder, name or hub id, or a cascade of them as :func:`~reranker_kd.rerank.cascade.stages_of` reads
         it: ``"twin:100 > cross:20"``
     :param embeddings: a folder of the documents' embeddings; of a cascade, for the first stage
-    :param options: those of :class:`~reranker_kd.rerank.options.RerankOptions`, such as ``max_length``, ``backend``,
+    :param options: those of :class:`~reranker_kd.rerank.long_documents.RerankOptions`, such as ``max_length`` and
         ``precision``; of a cascade, for every stage. A reranker that a package registers gets them as keywords
     :raises ModelError: no such model, it cannot be loaded, or an option is unknown or has a wrong value
     """
     stages = (NamedStage(str(name)),) if isinstance(name, Path) else stages_of(name)
-    if not is_cascade(stages):
-        return _load_one(stages[0].model, embeddings, options)
-    return Cascade(
-        [
-            Stage(_load_one(stage.model, None if place else embeddings, options), stage.depth)
-            for place, stage in enumerate(stages)
-        ]
-    )
+    first, *later = stages
+    reranker = _load_one(first.model, embeddings, options)
+    if not later and first.depth is None:
+        return reranker
+    further = [Stage(_load_one(stage.model, None, options), stage.depth) for stage in later]
+    return Cascade([Stage(reranker, first.depth), *further])
 
 
 def registered_names() -> dict[str, str]:
@@ -78,9 +76,8 @@ def _load_registered(entry: EntryPoint, keywords: dict[str, Any]) -> Reranker:
     try:
         factory = entry.load()
     except Exception as error:
-        raise ModelError(
-            f"{entry.name}: the package that registers it ({entry.value}) does not load: {error}"
-        ) from error
+        fault = f"the package that registers it ({entry.value}) does not load: {error}"
+        raise ModelError(f"{entry.name}: {fault}") from error
     signature = _signature(factory)
     try:
         signature.bind(**keywords)

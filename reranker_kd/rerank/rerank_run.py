@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from reranker_kd.errors import CandidateError
-from reranker_kd.rerank.base import Progress, Request, Reranker, no_progress
+from reranker_kd.rerank.base import Counts, Progress, Request, Reranker, no_progress
 from reranker_kd.types import Candidate, Query, Run, TextSource, Topics
 
 _PAIRS_A_POOL = 16384
 """Pairs that are scored together: enough to find others of like length, few enough to bound memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class RerankedRun:
-    """A reranked run and what went into it; ``split`` and ``cut`` as in :class:`RerankedBatch`."""
+class RerankedRun(NamedTuple):
+    """A reranked run, and the counts of the pairs behind it."""
 
     run: Run
-    pairs: int
-    passages: int
-    split: int
-    cut: int
+    counts: Counts
 
 
 def rerank_run(
@@ -48,15 +44,14 @@ def rerank_run(
     check_topics(candidates, topics)
     wanted = frozenset(reranker.texts_wanted(docids_within(candidates, depth)) if wanted is None else wanted)
     run: Run = {}
-    pairs = passages = split = cut = 0
+    counts = [Counts()]
     for pool in _pools(candidates, depth):
         requests = requests_of(pool, topics, texts, wanted, depth)
         batch = reranker.rerank_batch(requests, depth=depth, on_progress=on_progress)
         for ranking in batch.rankings:
             run[ranking.query.qid] = {candidate.docid: candidate.score for candidate in ranking.candidates}
-        pairs, passages = pairs + batch.pairs, passages + batch.passages
-        split, cut = split + batch.split, cut + batch.cut
-    return RerankedRun(run, pairs, passages, split, cut)
+        counts.append(batch.counts)
+    return RerankedRun(run, Counts.total(counts))
 
 
 def docids_within(candidates: Run, depth: int) -> set[str]:
@@ -91,12 +86,8 @@ def requests_of(
         listed = []
         for place, (docid, score) in enumerate(documents.items()):
             if place < depth and docid in wanted and docid not in found:
-                raise CandidateError(
-                    qid,
-                    docid,
-                    f"document {docid!r} is not in the index or collection of the texts: name the one that the run was "
-                    "made over",
-                )
+                fault = "is not in the index or collection of the texts: name the one that the run was made over"
+                raise CandidateError(qid, docid, f"document {docid!r} {fault}")
             listed.append(Candidate(docid, score, found.get(docid) if place < depth else None))
         requests.append((Query(qid, topics[qid]), listed))
     return requests

@@ -9,7 +9,7 @@ from typing import Any
 from reranker_kd.errors import InputError
 from reranker_kd.formats.document_text import text_of_stored_document
 from reranker_kd.rerank.base import Reranker
-from reranker_kd.types import Candidate, Query, Ranking
+from reranker_kd.types import Candidate, Query
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,7 @@ class RerankedSearcher:
     """
 
     def __init__(
-        self,
-        searcher: Any,
-        reranker: Reranker,
-        depth: int = 100,
-        *,
-        text_of: Callable[[str], str | None] | None = None,
+        self, searcher: Any, reranker: Reranker, depth: int = 100, *, text_of: Callable[[str], str | None] | None = None
     ) -> None:
         self.searcher = searcher
         self.reranker = reranker
@@ -81,7 +76,10 @@ class RerankedSearcher:
             for query, qid, scores in zip(queries, qids, first_stage, strict=True)
         ]
         rankings = self.reranker.rerank_batch(requests, depth=self.depth).rankings
-        return [_hits(ranking, scores, k) for ranking, scores in zip(rankings, first_stage, strict=True)]
+        return [
+            [RerankedHit(c.docid, c.score, c.text, scores[c.docid]) for c in ranking.candidates[:k]]
+            for ranking, scores in zip(rankings, first_stage, strict=True)
+        ]
 
     def _candidates(self, scores: dict[str, float]) -> list[Candidate]:
         return [
@@ -105,10 +103,3 @@ def _scores_by_docid(hits: Iterable[Any]) -> dict[str, float]:
     for hit in hits:
         scores.setdefault(hit.docid, float(hit.score))
     return scores
-
-
-def _hits(ranking: Ranking, scores: dict[str, float], k: int) -> list[RerankedHit]:
-    return [
-        RerankedHit(candidate.docid, candidate.score, candidate.text, scores[candidate.docid])
-        for candidate in ranking.candidates[:k]
-    ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
-from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -24,7 +23,7 @@ from reranker_kd.serve.messages import (
     SearchAnswer,
     SearchRequest,
 )
-from reranker_kd.serve.pages import Page, reference_page, search_page
+from reranker_kd.serve.pages import reference_page, search_page
 from reranker_kd.serve.service import Service
 
 _FAULTS: dict[int | str, dict[str, Any]] = {
@@ -65,14 +64,10 @@ def create_app(service: Service, *, hosts: Collection[str] | None = None, api_ke
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def page() -> HTMLResponse:
-        return _html(search_page())
+        return search_page()
 
     @app.get("/docs", response_class=HTMLResponse, include_in_schema=False)
     async def reference() -> HTMLResponse:
-        return _html(describe())
-
-    @cache
-    def describe() -> Page:
         return reference_page(app.openapi())
 
     @app.get("/health", summary="Whether requests are taken")
@@ -112,7 +107,3 @@ def create_app(service: Service, *, hosts: Collection[str] | None = None, api_ke
         return JSONResponse({"error": "a fault of this program: its log says more"}, 500)
 
     return Gate(app, service.limits, hosts=hosts, api_key=api_key)
-
-
-def _html(page: Page) -> HTMLResponse:
-    return HTMLResponse(page.html, headers={"Content-Security-Policy": page.policy})

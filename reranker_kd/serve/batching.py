@@ -23,11 +23,10 @@ _WINDOW_S = 0.003
 
 @dataclass(frozen=True, slots=True)
 class Reranked:
-    """The ranking of a request; milliseconds until its batch began, and of the batch."""
+    """The ranking of a request; milliseconds that it was waiting until its batch began, and of reranking the batch."""
 
     ranking: Ranking
-    waiting_ms: float
-    reranking_ms: float
+    milliseconds: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +36,10 @@ class _Waiting:
     depth: int | None
     answer: Future[Reranked] = field(default_factory=Future)
     since: float = field(default_factory=time.perf_counter)
+
+
+class _NobodyWaitsError(Exception):
+    """Ends the work on requests that were all cancelled."""
 
 
 class RerankingThread:
@@ -73,7 +76,7 @@ class RerankingThread:
         return waiting.answer
 
     def close(self) -> None:
-        """Take no more requests, finish those that wait, and end the thread."""
+        """Take no more requests, finish those that somebody waits for, and end the thread."""
         self._closed = True
         self._queue.put(None)
         self._thread.join()
@@ -81,10 +84,15 @@ class RerankingThread:
     def _run(self) -> None:
         going_on = True
         while going_on:
-            going_on = self._answer_batch()
+            batch, going_on = self._gather()
+            by_depth: dict[int | None, list[_Waiting]] = defaultdict(list)
+            for waiting in batch:
+                by_depth[waiting.depth].append(waiting)
+            for together in by_depth.values():
+                self._rerank(together)
 
-    def _answer_batch(self) -> bool:
-        """Gather a batch and answer it; return whether more may come."""
+    def _gather(self) -> tuple[list[_Waiting], bool]:
+        """Return a batch, and whether more may come."""
         batch: list[_Waiting] = []
         pairs = 0
         latest = None
@@ -94,36 +102,39 @@ class RerankingThread:
             except queue.Empty:
                 break
             if waiting is None:
-                self._answer(batch)
-                return False
+                return batch, False
             latest = latest or time.perf_counter() + _WINDOW_S
             batch.append(waiting)
             pairs += min(len(waiting.candidates), waiting.depth or len(waiting.candidates))
-        self._answer(batch)
-        return True
-
-    def _answer(self, batch: Sequence[_Waiting]) -> None:
-        by_depth: dict[int | None, list[_Waiting]] = defaultdict(list)
-        for waiting in batch:
-            # Nobody waits any more for what was cancelled.
-            if waiting.answer.set_running_or_notify_cancel():
-                by_depth[waiting.depth].append(waiting)
-        for together in by_depth.values():
-            self._rerank(together)
+        return batch, True
 
     def _rerank(self, together: Sequence[_Waiting]) -> None:
+        # Answers stay pending while the model runs: clients that time out or hang up cancel them, and a model that
+        # nobody waits for any more is stopped. It would keep the service from its end, and from other requests.
+        together = [waiting for waiting in together if not waiting.answer.cancelled()]
+        if not together:
+            return
+
+        def go_on(_: float) -> None:
+            if all(waiting.answer.cancelled() for waiting in together):
+                raise _NobodyWaitsError
+
         start = time.perf_counter()
         requests = [(waiting.query, waiting.candidates) for waiting in together]
         try:
-            rankings = self._reranker.rerank_batch(requests, depth=together[0].depth).rankings
-        except Exception as error:
-            if len(together) == 1:
-                together[0].answer.set_exception(error)
-                return
-            # The fault of one request is not that of the others.
-            for waiting in together:
-                self._rerank([waiting])
+            rankings = self._reranker.rerank_batch(requests, depth=together[0].depth, on_progress=go_on).rankings
+        except _NobodyWaitsError:
             return
-        milliseconds = 1000 * (time.perf_counter() - start)
+        except Exception as error:
+            if len(together) > 1:
+                # The fault of one request is not that of the others.
+                for waiting in together:
+                    self._rerank([waiting])
+            elif together[0].answer.set_running_or_notify_cancel():
+                together[0].answer.set_exception(error)
+            return
+        reranking = 1000 * (time.perf_counter() - start)
         for waiting, ranking in zip(together, rankings, strict=True):
-            waiting.answer.set_result(Reranked(ranking, 1000 * (start - waiting.since), milliseconds))
+            if waiting.answer.set_running_or_notify_cancel():
+                milliseconds = {"waiting": 1000 * (start - waiting.since), "reranking": reranking}
+                waiting.answer.set_result(Reranked(ranking, milliseconds))

@@ -10,6 +10,7 @@ import hmac
 import logging
 import re
 from collections.abc import Awaitable, Collection
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -37,6 +38,7 @@ _HEADERS = {
 _LOGGER = logging.getLogger(__name__)
 
 
+@dataclass(repr=False)
 class Gate:
     """An ASGI application before another one. It refuses requests by their headers, and bodies as they arrive.
 
@@ -46,37 +48,29 @@ class Gate:
     :param api_key: what the header ``X-API-Key`` must hold beyond :data:`OPEN_PATHS`; None lets everybody pass
     """
 
-    def __init__(
-        self,
-        application: ASGIApp,
-        limits: Limits,
-        *,
-        hosts: Collection[str] | None = None,
-        api_key: str | None = None,
-    ) -> None:
-        self._application = application
-        self._limits = limits
-        self._hosts = hosts
-        self._api_key = api_key
-        self._working = 0
+    application: ASGIApp
+    limits: Limits
+    hosts: Collection[str] | None = None
+    api_key: str | None = None
+    _working: int = field(default=0, init=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._application(scope, receive, send)
+            await self.application(scope, receive, send)
             return
         send = _with_headers(send)
         # What costs little is answered under any load.
         costly = scope["method"] == "POST"
         try:
             self._check(scope, Headers(scope=scope))
-            if costly and self._working >= self._limits.max_concurrent:
+            if costly and self._working >= self.limits.max_concurrent:
                 raise RefusedError(503, "too many requests at once: try again later")
         except RefusedError as refusal:
             await fault_response(refusal)(scope, receive, send)
             return
         self._working += costly
         try:
-            await self._application(scope, self._bounded(scope, receive), send)
+            await self.application(scope, self._bounded(scope, receive), send)
         except Exception as error:
             # The application has answered with 500 already.
             _LOGGER.error("%s %s: %s: %s", scope["method"], scope["path"], type(error).__name__, error)
@@ -85,11 +79,11 @@ class Gate:
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         host = headers.get("host", "")
-        if self._hosts is not None and re.sub(r":\d+$", "", host).lower() not in self._hosts:
-            raise RefusedError(421, f"this service is not {host[:60]!r}: ask for it by {max(self._hosts)}")
-        if self._api_key is not None and scope["path"] not in OPEN_PATHS:
+        if self.hosts is not None and re.sub(r":\d+$", "", host).lower() not in self.hosts:
+            raise RefusedError(421, f"this service is not {host[:60]!r}: ask for it by {max(self.hosts)}")
+        if self.api_key is not None and scope["path"] not in OPEN_PATHS:
             given = headers.get("x-api-key", "")
-            if not hmac.compare_digest(given.encode(), self._api_key.encode()):
+            if not hmac.compare_digest(given.encode(), self.api_key.encode()):
                 raise RefusedError(401, "give the service's API key in the header X-API-Key")
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if scope["method"] == "POST" and kind != "application/json":
@@ -97,7 +91,7 @@ class Gate:
 
     def _bounded(self, scope: Scope, receive: Receive) -> Receive:
         """Return what receives a request's body, and refuses one that is too large or takes too long."""
-        limits = self._limits
+        limits = self.limits
         until = asyncio.get_running_loop().time() + limits.body_timeout_s
         announced = int(Headers(scope=scope).get("content-length", "0"))
         arrived = 0

@@ -6,28 +6,19 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
 from html import escape
 from importlib.resources import files
 from typing import Any
 
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A page, and the Content-Security-Policy under which it works."""
-
-    html: str
-    policy: str
+from starlette.responses import HTMLResponse
 
 
-@cache
-def search_page() -> Page:
+def search_page() -> HTMLResponse:
     """Return the page on which a query shows BM25 beside each model."""
     return _page(_resource("search.html"), _resource("search.js"))
 
 
-def reference_page(schema: Mapping[str, Any]) -> Page:
+def reference_page(schema: Mapping[str, Any]) -> HTMLResponse:
     """Return a page about an OpenAPI schema, which works without network."""
     operations = "".join(
         _operation(schema, path, method, operation)
@@ -73,13 +64,14 @@ def _type(field: Mapping[str, Any]) -> str:
     return f"{field.get('type', 'any')}{default}"
 
 
-def _page(html: str, script: str) -> Page:
+def _page(html: str, script: str) -> HTMLResponse:
     style = _resource("style.css")
     policy = (
         f"default-src 'none'; script-src {_source(script)}; style-src {_source(style)}; connect-src 'self'; "
         "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
-    return Page(html.replace("{{style}}", style).replace("{{script}}", script), policy)
+    html = html.replace("{{style}}", style).replace("{{script}}", script)
+    return HTMLResponse(html, headers={"Content-Security-Policy": policy})
 
 
 def _source(inline: str) -> str:

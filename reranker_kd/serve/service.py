@@ -6,11 +6,15 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import TypeVar
 
 from reranker_kd.errors import CandidateError
+from reranker_kd.formats.qrels import read_qrels
+from reranker_kd.formats.topics import read_topics
 from reranker_kd.rerank.base import Reranker
-from reranker_kd.retrieve.lucene import LuceneIndex
+from reranker_kd.resources.sample_collection import SAMPLE_QRELS, SAMPLE_TOPICS
+from reranker_kd.retrieve.lucene import LuceneIndex, SearchSettings
 from reranker_kd.serve.batching import Reranked, RerankingThread
 from reranker_kd.serve.limits import Limits
 from reranker_kd.serve.messages import (
@@ -24,12 +28,26 @@ from reranker_kd.serve.messages import (
     SearchAnswer,
     SearchRequest,
 )
-from reranker_kd.types import Candidate
+from reranker_kd.types import Candidate, Query, Ranking
 
 T = TypeVar("T")
 
 _DEFAULT_HITS = 10
 _DEFAULT_DEPTH = 100
+
+_RELEVANT = 2
+"""The lowest grade of the sample's judgments that counts."""
+
+
+def sample_queries(index: LuceneIndex, count: int = 3) -> list[str]:
+    """Return topics of the sample collection that documents of the index answer: of another collection none."""
+    qrels = read_qrels(SAMPLE_QRELS)
+    answered = (
+        query
+        for qid, query in read_topics(SAMPLE_TOPICS).items()
+        if index.known([docid for docid, grade in qrels[qid].items() if grade >= _RELEVANT])
+    )
+    return list(islice(answered, count))
 
 
 class Service:
@@ -82,13 +100,11 @@ class Service:
         _check_most("candidates", len(request.candidates), self.limits.max_candidates)
         start = time.perf_counter()
         candidates = await self._candidates(request.candidates)
-        texts_ms = _milliseconds_since(start)
+        milliseconds = {"texts": 1000 * (time.perf_counter() - start)}
         reranked = await _reranked(thread, request.query, candidates, request.depth)
-        ranking = [
-            Ranked(rank=rank, docid=candidate.docid, score=candidate.score)
-            for rank, candidate in enumerate(reranked.ranking.candidates, start=1)
-        ]
-        return RerankAnswer(model=request.model, ranking=ranking, milliseconds=_milliseconds(reranked, texts=texts_ms))
+        ranking = [Ranked(rank=hit.rank, docid=hit.docid, score=hit.score) for hit in reranked.ranking]
+        milliseconds |= reranked.milliseconds
+        return RerankAnswer(model=request.model, ranking=ranking, milliseconds=milliseconds)
 
     async def search(self, request: SearchRequest) -> SearchAnswer:
         """Search, and rerank where a model is named.
@@ -101,23 +117,21 @@ class Service:
         self._check_query(request.query)
         hits = self._count("hits", request.hits, _DEFAULT_HITS)
         depth = self._count("depth", request.depth, _DEFAULT_DEPTH)
-        start = time.perf_counter()
         wanted = hits if thread is None else max(hits, depth)
-        found = await self._in_index(lambda index: index.search({"": request.query}, hits=wanted)[""])
-        retrieving_ms = _milliseconds_since(start)
+        settings = SearchSettings(hits=wanted, threads=1)
         start = time.perf_counter()
+        found = await self._in_index(lambda index: index.search({"": request.query}, settings)[""])
+        between = time.perf_counter()
         texts = await self._in_index(lambda index: index.texts(found))
-        texts_ms = _milliseconds_since(start)
-        milliseconds = {"retrieving": retrieving_ms, "texts": texts_ms}
-        ranking: Sequence[Candidate] = [Candidate(docid, score, texts.get(docid, "")) for docid, score in found.items()]
-        if thread is not None and ranking:
-            reranked = await _reranked(thread, request.query, ranking, depth)
-            ranking = reranked.ranking.candidates
-            milliseconds = _milliseconds(reranked, **milliseconds)
-        shown = [
-            Hit(rank=rank, docid=candidate.docid, score=candidate.score, text=candidate.text or "")
-            for rank, candidate in enumerate(ranking[:hits], start=1)
-        ]
+        milliseconds = {"retrieving": 1000 * (between - start), "texts": 1000 * (time.perf_counter() - between)}
+        candidates = [Candidate(docid, score, texts.get(docid, "")) for docid, score in found.items()]
+        ranking = Ranking(Query("", request.query), tuple(candidates))
+        if thread is not None and candidates:
+            reranked = await _reranked(thread, request.query, candidates, depth)
+            ranking = reranked.ranking
+            milliseconds |= reranked.milliseconds
+        best = islice(ranking, hits)
+        shown = [Hit(rank=hit.rank, docid=hit.docid, score=hit.score, text=hit.text or "") for hit in best]
         return SearchAnswer(model=request.model, ranking=shown, milliseconds=milliseconds)
 
     async def _in_index(self, act: Callable[[LuceneIndex], T]) -> T:
@@ -180,14 +194,6 @@ async def _reranked(
 def _check_most(name: str, count: int, limit: int, unit: str = "") -> None:
     if count > limit:
         raise RefusedError(422, f"{name}: {count}{unit}, where {limit} are the limit")
-
-
-def _milliseconds_since(start: float) -> float:
-    return 1000 * (time.perf_counter() - start)
-
-
-def _milliseconds(reranked: Reranked, **before: float) -> dict[str, float]:
-    return {**before, "waiting": reranked.waiting_ms, "reranking": reranked.reranking_ms}
 
 
 def _shown(name: str) -> str:

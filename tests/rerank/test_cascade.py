@@ -65,7 +65,7 @@ def test_pairs_and_progress_count_what_was_scored():
     cascade = Cascade([Stage(Table(CHEAP), 4), Stage(Table(DEAR), 2)])
     requests = [(Query("1", "q"), _candidates("abcdef")), (Query("2", "r"), _candidates("ab"))]
     batch = cascade.rerank_batch(requests, depth=5, on_progress=done.append)
-    assert batch.pairs == 4 + 2 + 2 + 2
+    assert batch.counts.pairs == 4 + 2 + 2 + 2
     # The bar that watches counts candidates down to the depth: five and two.
     assert sum(done) == pytest.approx(7)
 

@@ -90,7 +90,7 @@ def test_pooled_queries_are_ranked_as_alone(reranker):
     for (query, candidates), ranking in zip(requests, together.rankings, strict=True):
         alone = reranker.rerank(query, candidates)
         assert [c.docid for c in ranking.candidates] == [c.docid for c in alone.candidates]
-    assert together.pairs == 8
+    assert together.counts.pairs == 8
 
 
 def test_equal_scores_are_ordered_by_docid_descending(reranker):

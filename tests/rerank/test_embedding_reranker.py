@@ -47,7 +47,7 @@ def test_scores_equal_those_of_the_texts(twin, tmp_path, index_type):
     embeddings = _encode(twin, tmp_path / "embeddings", index_type=index_type)
     by_text = rerank_run(CANDIDATES, TOPICS, lambda docids: TEXTS, load_reranker(twin, **REFERENCE))
     gathered = rerank_run(CANDIDATES, TOPICS, _no_text, load_reranker(twin, embeddings=embeddings, **REFERENCE))
-    assert gathered.pairs == by_text.pairs == 6
+    assert gathered.counts.pairs == by_text.counts.pairs == 6
     for qid, documents in by_text.run.items():
         assert list(gathered.run[qid]) == list(documents)
         np.testing.assert_allclose(list(gathered.run[qid].values()), list(documents.values()), atol=1e-5)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from reranker_kd.serve.examples import sample_queries
+from reranker_kd.serve.service import sample_queries
 
 SECOND = "make every training run draw the same random numbers"
 THIRD = "my gradients explode, how do I keep their size bounded"

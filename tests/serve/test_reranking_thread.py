@@ -112,6 +112,27 @@ def test_what_is_cancelled_costs_nothing(thread, lengths):
     assert {query for call in lengths.calls for query, _ in call} == {"first", "q"}
 
 
+@pytest.mark.parametrize(("leaving", "calls"), [(1, [1, 256, 256, 88]), (2, [1, 256])])
+def test_a_model_stops_once_nobody_waits_for_it(thread, lengths, monkeypatch, leaving, calls):
+    _occupy(thread, lengths)
+    many = [Candidate(str(i), -i, "x" * (i + 1)) for i in range(300)]
+    answers = [thread.submit("q", many) for _ in range(2)]
+    score_pairs = lengths.score_pairs
+
+    def leave_meanwhile(pairs: Sequence[Pair]) -> FloatArray:
+        for answer in answers[:leaving]:
+            answer.cancel()
+        return score_pairs(pairs)
+
+    monkeypatch.setattr(lengths, "score_pairs", leave_meanwhile)
+    lengths.go.set()
+    # A stop does not wait for what they left behind either.
+    thread.close()
+    assert [len(call) for call in lengths.calls] == calls
+    assert [answer.cancelled() for answer in answers] == [True] * leaving + [False] * (2 - leaving)
+    assert [len(answer.result(0).ranking.candidates) for answer in answers[leaving:]] == [300] * (2 - leaving)
+
+
 def test_large_requests_do_not_go_into_one_batch(thread, lengths):
     _occupy(thread, lengths)
     many = [Candidate(str(i), -i, "x" * (i + 1)) for i in range(400)]

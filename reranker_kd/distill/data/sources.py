@@ -123,8 +123,7 @@ def _retrieve(
             with progress_bar("indexing", None, "documents", quiet=quiet) as bar:
                 index_documents(_documents(collection), index, threads=2, on_progress=bar.advance)
     with progress_bar("retrieving", len(topics), "topics", quiet=quiet) as bar:
-        lucene = LuceneIndex(index)
-        return lucene.search(topics, hits=hits, threads=2, settings=SearchSettings(), on_progress=bar.advance)
+        return LuceneIndex(index).search(topics, SearchSettings(hits=hits), bar.advance)
 
 
 @dataclass(frozen=True, slots=True)
