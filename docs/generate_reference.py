@@ -34,7 +34,7 @@ INTRODUCTION = """\
 
 def command_reference() -> str:
     """Return the page in Markdown: a table of the commands, then a section for each."""
-    context = click.Context(cli, info_name="reranker-kd")
+    context = click.Context(cli, info_name="reranker-kd", **cli.context_settings)
     commands = {name: cli.get_command(context, name) for name in cli.list_commands(context)}
     overview = ["| command | what it does |", "| --- | --- |"]
     overview += [f"| [`{name}`](#{name}) | {_one_line(command.help)} |" for name, command in commands.items()]

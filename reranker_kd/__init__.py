@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from reranker_kd.rerank.base import Reranker
     from reranker_kd.rerank.registry import load_reranker
     from reranker_kd.rerank.searcher import RerankedSearcher
-    from reranker_kd.retrieve.dense.query_encoder import QueryEncoder
+    from reranker_kd.retrieve.dense.search import QueryEncoder
     from reranker_kd.retrieve.first_stage import retrieve
     from reranker_kd.types import Candidate, Query, Ranking
 
 _HOME_OF = {
     "Candidate": "reranker_kd.types",
     "Query": "reranker_kd.types",
-    "QueryEncoder": "reranker_kd.retrieve.dense.query_encoder",
+    "QueryEncoder": "reranker_kd.retrieve.dense.search",
     "Ranking": "reranker_kd.types",
     "RerankedSearcher": "reranker_kd.rerank.searcher",
     "Reranker": "reranker_kd.rerank.base",

@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "inference": "models",
     "retrieve": "formats progress provenance models evaluate inference",
     "lucene": "retrieve",
-    "rerank": "formats models inference retrieve",
+    "rerank": "formats models evaluate inference retrieve",
     "compare": "formats provenance evaluate retrieve",
     "resources": "formats models",
     "experiment": "formats progress provenance evaluate inference retrieve rerank",

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch.utils.benchmark import Timer
 
-from reranker_kd.inference.precision import computes_in_bfloat16
+from reranker_kd.inference.interface import cores
+from reranker_kd.inference.precision import computes_in_bfloat16, torch_device
 
 _FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16", "i8mm")
 _SIDE = {"cpu": 2048, "cuda": 8192}
@@ -27,7 +28,7 @@ def describe_machine(device: str | None) -> dict[str, Any]:
     flags = set(said.get("flags", said.get("features", "")).split())
     return {
         "cpu": said.get("model name") or platform.processor() or platform.machine(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "threads": torch.get_num_threads(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "flags": [flag for flag in _FLAGS if flag in flags],
@@ -36,11 +37,6 @@ def describe_machine(device: str | None) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
-
-
-def torch_device(device: str | None) -> torch.device:
-    """Return the device of a name; None takes a GPU where there is one."""
-    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def matrix_product_rates(device: str | None) -> dict[str, float]:
@@ -61,9 +57,6 @@ def matrix_product_rates(device: str | None) -> dict[str, float]:
 def _cpu_information() -> dict[str, str]:
     """Return what Linux says of the first processor, keys in lower case; nothing elsewhere."""
     path = Path("/proc/cpuinfo")
-    if not path.is_file():
-        return {}
-    first = path.read_text(encoding="utf-8").split("\n\n")[0]
-    return {
-        key.strip().lower(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())
-    }
+    first = path.read_text(encoding="utf-8").split("\n\n")[0] if path.is_file() else ""
+    entries = (line.partition(":") for line in first.splitlines())
+    return {key.strip().lower(): value.strip() for key, _, value in entries}

@@ -9,18 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from reranker_kd.inference.pair_tokenizer import FRAMINGS, PairTokenizer, longest_first
-from reranker_kd.inference.text_encoder import load_encoder
-from reranker_kd.models.exported import SavedTokenizer, read_export
+from reranker_kd.inference.options import REFERENCE
+from reranker_kd.models.exported import read_export
 from reranker_kd.models.kinds import kind_of
-from reranker_kd.models.loading import load_tokenizer
-
-Pair = tuple[str, str]
-Lengths = npt.NDArray[np.int64]
+from reranker_kd.rerank.base import Pair
+from reranker_kd.rerank.registry import load_reranker
 
 _PROBES = (8, 16, 24)
 """Input lengths at which operations are counted: they are a quadratic of the length, so three say all."""
@@ -28,17 +24,16 @@ _PROBES = (8, 16, 24)
 
 @dataclass(frozen=True, slots=True)
 class NetworkCost:
-    """What a set of pairs costs.
+    """What a set of pairs costs; None is what is not known.
 
     :param tokens: tokens that go through the network, special tokens included, padding not; of one that reads texts
-        those
-        of the distinct texts
+        those of the distinct texts
     :param operations: floating-point multiplications and additions of the matrix products behind them; None of an
         exported model, whose network torch does not know
     :param parameters: numbers in the weights, shared ones once; None likewise
     """
 
-    tokens: int
+    tokens: int | None = None
     operations: float | None = None
     parameters: int | None = None
 
@@ -49,17 +44,23 @@ def network_cost(folder: Path, pairs: Sequence[Pair], max_length: int) -> Networ
     :param max_length: tokens of an input, special tokens included
     :raises ModelError: the model cannot be loaded
     """
-    kind = kind_of(folder)
-    if kind.reads == "texts":
-        return _cost_of_text_encoder(folder, pairs, max_length)
-    export = read_export(folder)
-    tokenizer = FRAMINGS[kind.framing](SavedTokenizer(folder, export) if export else load_tokenizer(folder))
-    lengths = _pair_lengths(tokenizer, pairs, max_length)
-    tokens = int(lengths.sum())
+    kind, export = kind_of(folder), read_export(folder)
+    reranker: Any = load_reranker(folder, max_length=max_length, **({} if export else REFERENCE))
+    network: Any = None if export else kind.load(folder)
+    sides: dict[str, Any] = {"network": network}
+    if export:
+        sides = dict(export.networks)
+    elif kind.reads == "texts":
+        sides = {"query": network.query_tower, "document": network.document_tower}
+    inputs = reranker.sequences(pairs)
+    # A tower for both has the inputs of both on the first side.
+    lengths: dict[Any, Any] = {tower: np.array([*map(len, inputs[side])]) for side, tower in reversed(sides.items())}
+    tokens = sum(int(of_tower.sum()) for of_tower in lengths.values())
     if export:
         return NetworkCost(tokens)
-    network = kind.load(folder)
-    return NetworkCost(tokens, _operations(network, lengths, with_types=tokenizer.has_types), _parameters(network))
+    with_types = reranker.tokenizer.has_types
+    operations = sum(_operations(tower, of_tower, with_types=with_types) for tower, of_tower in lengths.items())
+    return NetworkCost(tokens, operations, sum(parameter.numel() for parameter in network.parameters()))
 
 
 def folder_bytes(folder: Path) -> int:
@@ -69,39 +70,7 @@ def folder_bytes(folder: Path) -> int:
     return sum(p.stat().st_size for p, names in parts if names[0] != "report" and not names[-1].startswith("."))
 
 
-def _cost_of_text_encoder(folder: Path, pairs: Sequence[Pair], max_length: int) -> NetworkCost:
-    encoder = load_encoder(folder, max_length=max_length, backend="torch")
-    frame = encoder.tokenizer.single_frame.size
-    queries = encoder.query_tokens(list(dict.fromkeys(query for query, _ in pairs)))
-    texts = encoder.document_tokens(list(dict.fromkeys(text for _, text in pairs)))
-    sides = [
-        np.array([min(len(ids), room) + frame for ids in tokens], dtype=np.int64)
-        for tokens, room in ((queries, encoder.query_room), (texts, encoder.document_room))
-    ]
-    tokens = sum(int(lengths.sum()) for lengths in sides)
-    if read_export(folder):
-        return NetworkCost(tokens)
-    kind = kind_of(folder)
-    network: Any = kind.load(folder)
-    towers = (network.query_tower, network.document_tower)
-    with_types = encoder.tokenizer.has_types
-    operations = sum(_operations(*side, with_types=with_types) for side in zip(towers, sides, strict=True))
-    return NetworkCost(tokens, operations, _parameters(network))
-
-
-def _pair_lengths(tokenizer: PairTokenizer, pairs: Sequence[Pair], max_length: int) -> Lengths:
-    texts = list(dict.fromkeys(text for pair in pairs for text in pair))
-    sizes = {text: len(ids) for text, ids in zip(texts, tokenizer.encode(texts), strict=True)}
-    room = max_length - tokenizer.pair_frame.size
-    kept = [sum(longest_first(sizes[query], sizes[text], room)) for query, text in pairs]
-    return np.array(kept, dtype=np.int64) + tokenizer.pair_frame.size
-
-
-def _parameters(network: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
-def _operations(network: torch.nn.Module, lengths: Lengths, *, with_types: bool) -> float:
+def _operations(network: torch.nn.Module, lengths: Any, *, with_types: bool) -> float:
     counted = [_operations_of_one(network, length, with_types=with_types) for length in _PROBES]
     # A polynomial of degree 2 through three points.
     return float(np.polyval(np.polyfit(_PROBES, counted, 2), lengths).sum())

@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from signal import Signals
-from types import TracebackType
 from typing import Any
 
 from reranker_kd.errors import ModelError
@@ -38,7 +37,6 @@ class SystemProcess:
         except OSError as error:
             self._log.close()
             raise ModelError(f"{command[0]}: cannot be run: {error.strerror or error}") from None
-        self.peak_memory_bytes = 0
 
     def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
         """Return the answer to a request.
@@ -57,24 +55,15 @@ class SystemProcess:
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise ModelError(answer["error"])
-        self.peak_memory_bytes = answer["peak_memory_bytes"]
         return answer
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """End the process, by force where it does not end when it is told."""
-        self.__exit__(None, None, None)
-
-    def __enter__(self) -> SystemProcess:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
         assert self._process.stdin is not None and self._process.stdout is not None
         with suppress(BrokenPipeError):
             self._process.stdin.close()
         try:
-            self._process.wait(_PATIENCE_S if error is None else 0)
+            self._process.wait(_PATIENCE_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

@@ -16,30 +16,19 @@ import numpy.typing as npt
 
 from reranker_kd.errors import InputError
 
-PERCENTILES = (50, 95, 99)
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Timings:
     """What one system took.
 
-    :param starts: seconds from the start of a fresh process to its first score, one for each start
-    :param passes: seconds for all pairs, handed over together, one for each round
-    :param queries: milliseconds of each query, handed over alone with its candidates, one list for each round
+    :param cold_start_s: seconds from the start of a fresh process to its first score, one for each start
+    :param seconds: for all pairs, handed over together, one for each round
+    :param query_ms: milliseconds of each query, handed over alone with its candidates, one list for each round
     """
 
-    starts: tuple[float, ...]
-    passes: tuple[float, ...]
-    queries: tuple[tuple[float, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Speed:
-    """Medians over rounds; ``query_ms`` has the keys ``p50``, ``p95`` and ``p99``."""
-
-    pairs_per_second: float
-    query_ms: dict[str, float]
-    cold_start_s: float
+    cold_start_s: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    query_ms: list[list[float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +39,6 @@ class SystemResult:
     :param model: the model's name
     :param backend: what ran it, or the peer's name
     :param precision: what it ran in
-    :param timings: what was measured
-    :param speed: its medians
     :param parameters: numbers in the network's weights
     :param model_bytes: bytes of the folder that it was loaded from
     :param tokens: tokens that a pass over all pairs puts through the network, special tokens included, padding not
@@ -59,36 +46,35 @@ class SystemResult:
     :param peak_memory_bytes: most memory that its process held
     :param ratio: pairs a second over the baseline's
     :param query_ratio: the baseline's median time of a query over this one's
-    :param quality: measure -> figure, without qrels empty
     :param score_gap: distance of its scores to the baseline's, where both run one model (see :func:`score_gap`)
     :param software: versions of what ran it
     :param error: why it did not run to the end, in one line
+    :param pairs_per_second: this and the next three are medians over rounds (see :func:`speed_of`)
+    :param query_ms: ``p50``, ``p95`` and ``p99``
+    :param quality: measure -> figure, without qrels empty
+    :param rounds: every single measurement
     """
 
     system: str
     model: str
-    backend: str | None = None
-    precision: str | None = None
-    timings: Timings | None = None
-    speed: Speed | None = None
-    parameters: int | None = None
-    model_bytes: int | None = None
-    tokens: int | None = None
+    backend: str | None
+    precision: str | None
+    parameters: int | None
+    model_bytes: int | None
+    tokens: int | None
+    software: dict[str, str]
+    error: str | None
     ceiling_share: float | None = None
     peak_memory_bytes: int | None = None
     ratio: float | None = None
     query_ratio: float | None = None
-    quality: dict[str, float] = field(default_factory=dict)
     score_gap: dict[str, float] | None = None
-    software: dict[str, str] = field(default_factory=dict)
-    error: str | None = None
-
-    @property
-    def tokens_per_second(self) -> float | None:
-        """Tokens through the network in a second, padding not counted."""
-        if self.timings is None or self.tokens is None:
-            return None
-        return self.tokens / median(self.timings.passes)
+    pairs_per_second: float | None = None
+    query_ms: dict[str, float] | None = None
+    cold_start_s: float | None = None
+    tokens_per_second: float | None = None
+    quality: dict[str, float] = field(default_factory=dict)
+    rounds: Timings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,35 +95,39 @@ class Benchmark:
     pairs: int
     tokens: int | None
     baseline: str
-    systems: tuple[SystemResult, ...]
+    models: tuple[SystemResult, ...]
 
 
 def percentiles(milliseconds: Sequence[float]) -> dict[str, float]:
     """Return p50, p95 and p99, interpolated linearly between order statistics."""
-    return {f"p{p}": float(np.percentile(milliseconds, p)) for p in PERCENTILES}
+    return {f"p{p}": float(np.percentile(milliseconds, p)) for p in (50, 95, 99)}
 
 
-def speed_of(timings: Timings, pairs: int) -> Speed:
-    """Return the medians over rounds; percentiles are taken over the queries of a round first.
+def speed_of(timings: Timings, pairs: int, tokens: int | None = None) -> dict[str, Any]:
+    """Return the medians over rounds, as :class:`SystemResult` names them.
+
+    Percentiles are taken over the queries of a round first.
 
     :param pairs: how many a pass scored
+    :param tokens: how many went through the network in a pass, padding not counted
     """
-    rounds = [percentiles(queries) for queries in timings.queries]
-    return Speed(
-        pairs_per_second=median(pairs / seconds for seconds in timings.passes),
-        query_ms={name: median(figures[name] for figures in rounds) for name in rounds[0]},
-        cold_start_s=median(timings.starts),
-    )
+    rounds = [percentiles(queries) for queries in timings.query_ms]
+    return {
+        "pairs_per_second": median(pairs / seconds for seconds in timings.seconds),
+        "query_ms": {name: median(figures[name] for figures in rounds) for name in rounds[0]},
+        "cold_start_s": median(timings.cold_start_s),
+        "tokens_per_second": None if tokens is None else tokens / median(timings.seconds),
+    }
 
 
 def ratio(timings: Timings, baseline: Timings) -> float:
     """Return how many times the baseline's pairs a second this is."""
-    return median(theirs / own for own, theirs in zip(timings.passes, baseline.passes, strict=True))
+    return median(theirs / own for own, theirs in zip(timings.seconds, baseline.seconds, strict=True))
 
 
 def query_ratio(timings: Timings, baseline: Timings) -> float:
     """Return how many times shorter than the baseline's the median query is."""
-    rounds = zip(timings.queries, baseline.queries, strict=True)
+    rounds = zip(timings.query_ms, baseline.query_ms, strict=True)
     return median(median(theirs) / median(own) for own, theirs in rounds)
 
 

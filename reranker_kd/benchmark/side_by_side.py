@@ -3,53 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
-from itertools import chain
+from itertools import chain, islice
 from statistics import median
 from typing import Any
 
 from reranker_kd.benchmark.machine import describe_machine
 from reranker_kd.benchmark.network_cost import NetworkCost, network_cost
-from reranker_kd.benchmark.results import Benchmark, SystemResult, Timings, query_ratio, ratio, score_gap, speed_of
-from reranker_kd.benchmark.rounds import Outcome, Rounds, Workload, run_rounds
+from reranker_kd.benchmark.results import Benchmark, SystemResult, query_ratio, ratio, score_gap, speed_of
+from reranker_kd.benchmark.rounds import run_rounds
 from reranker_kd.benchmark.systems import System, same_weights
-from reranker_kd.errors import CandidateError, InputError, ModelError
+from reranker_kd.errors import InputError, ModelError
 from reranker_kd.evaluate.evaluation import evaluate_run
 from reranker_kd.evaluate.measures import parse_measures
-from reranker_kd.types import Qrels, Run, Topics, in_rank_order
+from reranker_kd.rerank.base import Request, pairs_of
+from reranker_kd.rerank.rerank_run import check_topics, docids_within, requests_of
+from reranker_kd.types import Qrels, Run, TextSource, Topics, in_rank_order
 
 QUALITY = ("nDCG@10",)
 
 
-def workload_of(run: Run, topics: Topics, texts: Mapping[str, str], *, depth: int) -> Workload:
-    """Return the first ``depth`` candidates of every query, with texts.
+def workload_of(run: Run, topics: Topics, texts: TextSource, *, depth: int) -> list[Request]:
+    """Return the first ``depth`` candidates of every query that has any, with texts.
 
     :raises CandidateError: a query that the topics lack, or a document without text
     :raises InputError: no candidates
     """
-    tops = {qid: tuple(list(documents)[:depth]) for qid, documents in run.items() if documents}
+    tops = {qid: dict(islice(documents.items(), depth)) for qid, documents in run.items() if documents}
     if not tops:
         raise InputError("the run has no candidates: there is nothing to score")
-    for qid, docids in tops.items():
-        if not topics.get(qid, "").strip():
-            raise CandidateError(qid, None, "has no text among the topics: give the topics that the run was made with")
-        for docid in docids:
-            if not texts.get(docid, "").strip():
-                fault = f"document {docid!r} has no text in the index or collection: name the one of the run"
-                raise CandidateError(qid, docid, fault)
-    return Workload(
-        qids=tuple(tops),
-        queries=tuple(topics[qid] for qid in tops),
-        docids=tuple(tops.values()),
-        texts=tuple(tuple(texts[docid] for docid in docids) for docids in tops.values()),
-    )
+    check_topics(tops, topics)
+    return requests_of(tops, topics, texts, docids_within(tops, depth), depth)
 
 
 def benchmark(
     systems: Sequence[System],
     baseline: System,
-    workload: Workload,
+    workload: Sequence[Request],
     *,
     max_length: int,
     repeats: int,
@@ -66,90 +58,71 @@ def benchmark(
     :param qrels: judgments of the workload's queries, for the quality
     :param settings: what was asked for, to stand in the result
     :param on_event: called with a line about what was done
+    :raises CandidateError: a candidate without text, or an empty query
     """
+    pairs = [pair for request in workload for pair in pairs_of(*request)]
     keywords = {"max_length": max_length, **({} if device is None else {"device": device})}
-    rounds = run_rounds(systems, workload, keywords, repeats=repeats, on_event=on_event)
-    ceiling = {name: median(rates[name] for rates in rounds.rates) for name in rounds.rates[0]}
+    outcomes, rates = run_rounds(systems, workload, keywords, repeats=repeats, on_event=on_event)
+    ceiling = {name: median(of_round[name] for of_round in rates) for name in rates[0]}
 
     @cache
-    def cost(model: str) -> NetworkCost | None:
+    def cost(model: str) -> NetworkCost:
         # Of one model, however many run it.
         folder = next(system.folder for system in systems if system.model == model)
-        try:
-            return None if folder is None else network_cost(folder, workload.pairs, max_length)
-        except (ModelError, InputError):
-            return None
+        with suppress(ModelError, InputError):
+            if folder is not None:
+                return network_cost(folder, pairs, max_length)
+        return NetworkCost()
 
-    results = [
-        _result(system, rounds, baseline, workload, cost(system.model), max(ceiling.values()), qrels)
-        for system in systems
-    ]
+    def result(system: System) -> SystemResult:
+        outcome, reference, costs = outcomes[system], outcomes[baseline], cost(system.model)
+        said, timings = outcome.description, outcome.timings
+        known = SystemResult(
+            system=system.name,
+            model=system.tag,
+            backend=system.peer or said.get("backend") or system.backend,
+            precision=said.get("precision") or system.precision,
+            parameters=costs.parameters,
+            model_bytes=outcome.folder_bytes,
+            tokens=costs.tokens,
+            software=outcome.software,
+            error=outcome.error,
+        )
+        if outcome.error is not None:
+            return known
+        known = replace(
+            known,
+            **speed_of(timings, len(pairs), known.tokens),
+            peak_memory_bytes=outcome.peak_memory_bytes,
+            ceiling_share=costs.operations and costs.operations / median(timings.seconds) / max(ceiling.values()),
+            quality={} if qrels is None else _quality(workload, outcome.scores, qrels),
+            rounds=timings,
+        )
+        if reference.error is not None:
+            return known
+        ours, theirs = ([*chain.from_iterable(side.scores)] for side in (outcome, reference))
+        return replace(
+            known,
+            ratio=ratio(timings, reference.timings),
+            query_ratio=query_ratio(timings, reference.timings),
+            score_gap=score_gap(ours, theirs) if system != baseline and same_weights(system, baseline) else None,
+        )
+
+    results = {system: result(system) for system in systems}
     return Benchmark(
         machine={**describe_machine(device), "matrix_product_flops": ceiling},
         settings={**settings, "max_length": max_length, "repeats": repeats},
-        queries=len(workload.queries),
-        pairs=len(workload.pairs),
-        tokens=results[list(systems).index(baseline)].tokens,
+        queries=len(workload),
+        pairs=len(pairs),
+        tokens=results[baseline].tokens,
         baseline=baseline.name,
-        systems=tuple(results),
+        models=tuple(results.values()),
     )
 
 
-def _result(
-    system: System,
-    rounds: Rounds,
-    baseline: System,
-    workload: Workload,
-    cost: NetworkCost | None,
-    ceiling: float,
-    qrels: Qrels | None,
-) -> SystemResult:
-    outcome, reference = rounds.outcomes[system], rounds.outcomes[baseline]
-    said = outcome.description
-    result = SystemResult(
-        system=system.name,
-        model=system.tag,
-        backend=system.peer or said.get("backend") or system.backend,
-        precision=said.get("precision") or system.precision,
-        parameters=None if cost is None else cost.parameters,
-        model_bytes=outcome.folder_bytes,
-        tokens=None if cost is None else cost.tokens,
-        software=outcome.software,
-        error=outcome.error,
-    )
-    if outcome.error is not None:
-        return result
-    timings = outcome.timings
-    result = replace(
-        result,
-        timings=timings,
-        speed=speed_of(timings, len(workload.pairs)),
-        peak_memory_bytes=outcome.peak_memory_bytes,
-        ceiling_share=_share(cost, timings, ceiling),
-        quality={} if qrels is None else _quality(outcome, workload, qrels),
-    )
-    if reference.error is not None:
-        return result
-    return replace(
-        result,
-        ratio=ratio(timings, reference.timings),
-        query_ratio=query_ratio(timings, reference.timings),
-        score_gap=_gap(outcome, reference) if system != baseline and same_weights(system, baseline) else None,
-    )
-
-
-def _share(cost: NetworkCost | None, timings: Timings, ceiling: float) -> float | None:
-    if cost is None or cost.operations is None:
-        return None
-    return cost.operations / median(timings.passes) / ceiling
-
-
-def _quality(outcome: Outcome, workload: Workload, qrels: Qrels) -> dict[str, float]:
-    scored = zip(workload.qids, workload.docids, outcome.scores, strict=True)
-    run = {qid: in_rank_order(dict(zip(docids, scores, strict=True))) for qid, docids, scores in scored}
+def _quality(workload: Sequence[Request], scores: Sequence[Sequence[float]], qrels: Qrels) -> dict[str, float]:
+    run = {
+        query.qid: in_rank_order(dict(zip([candidate.docid for candidate in candidates], of_query, strict=True)))
+        for (query, candidates), of_query in zip(workload, scores, strict=True)
+    }
     return evaluate_run(run, qrels, parse_measures(QUALITY)).means
-
-
-def _gap(outcome: Outcome, reference: Outcome) -> dict[str, float] | None:
-    ours, theirs = (list(chain.from_iterable(side.scores)) for side in (outcome, reference))
-    return score_gap(ours, theirs)

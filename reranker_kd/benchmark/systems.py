@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reranker_kd.errors import InputError
+from reranker_kd.inference.options import full_precision
 from reranker_kd.models.exported import read_export
 from reranker_kd.models.folder import content_hash
 from reranker_kd.models.kinds import kind_of
@@ -62,11 +63,7 @@ class System:
 
 
 def systems_of(
-    models: Sequence[str],
-    *,
-    backends: Sequence[str] = (),
-    peers: Sequence[str] = (),
-    python: str | None = None,
+    models: Sequence[str], *, backends: Sequence[str] = (), peers: Sequence[str] = (), python: str | None = None
 ) -> tuple[System, ...]:
     """Return each model on each backend, then each cross-encoder in each peer.
 
@@ -76,7 +73,7 @@ def systems_of(
     :raises InputError: two systems of one name, a peer without a file, or peers without a model that they can run
     """
     systems = [
-        System(model, backend or None, precision or None)
+        System(model, backend or None, full_precision(precision) or None)
         for model in models
         for backend, _, precision in (asked.partition(":") for asked in backends or ("",))
         if not _is_export(model)

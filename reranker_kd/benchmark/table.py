@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any
 
 from reranker_kd.benchmark.results import Benchmark, SystemResult
 from reranker_kd.evaluate.grid import Grid
@@ -14,17 +14,9 @@ _COLUMNS = ("pairs/s", "ratio", "p50 ms", "p95 ms", "p99 ms", "ratio p50", "star
 
 def benchmark_table(benchmark: Benchmark) -> Grid:
     """Return a row for each system that ran to its end; :func:`failures` has the others."""
-    measures = dict.fromkeys(name for system in benchmark.systems for name in system.quality)
-    rows = tuple(
-        (
-            system.system,
-            system.precision or "",
-            *_figures(system),
-            *(_number(system.quality.get(name), 4) for name in measures),
-        )
-        for system in benchmark.systems
-        if system.error is None
-    )
+    measures = dict.fromkeys(name for system in benchmark.models for name in system.quality)
+    ended = [system for system in benchmark.models if system.error is None]
+    rows = tuple((system.system, system.precision or "", *_figures(system, measures)) for system in ended)
     return Grid(("system", "precision", *_COLUMNS, *measures), rows, texts=2)
 
 
@@ -42,50 +34,28 @@ def heading(benchmark: Benchmark) -> str:
 
 def failures(benchmark: Benchmark) -> list[str]:
     """Return a line for each system that did not run to its end."""
-    return [f"{system.system}: {system.error}" for system in benchmark.systems if system.error is not None]
+    return [f"{system.system}: {system.error}" for system in benchmark.models if system.error is not None]
 
 
 def benchmark_json(benchmark: Benchmark) -> str:
     """Return the JSON document, with the figures of each round; what is not known is null."""
-    document = {
-        "machine": benchmark.machine,
-        "settings": benchmark.settings,
-        "queries": benchmark.queries,
-        "pairs": benchmark.pairs,
-        "tokens": benchmark.tokens,
-        "baseline": benchmark.baseline,
-        "models": [_system_document(system) for system in benchmark.systems],
-    }
+    document = asdict(benchmark)
+    for model in document["models"]:
+        model |= model.pop("quality")
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def _system_document(system: SystemResult) -> dict[str, Any]:
-    document = asdict(system)
-    speed, timings, quality = (document.pop(key) for key in ("speed", "timings", "quality"))
-    document |= speed or dict.fromkeys(("pairs_per_second", "query_ms", "cold_start_s"))
-    rounds = timings and {
-        "cold_start_s": timings["starts"],
-        "seconds": timings["passes"],
-        "query_ms": timings["queries"],
-    }
-    return {**document, "tokens_per_second": system.tokens_per_second, **quality, "rounds": rounds}
-
-
-def _figures(system: SystemResult) -> list[str]:
-    speed = system.speed
-    assert speed is not None
-    share, memory = system.ceiling_share, system.peak_memory_bytes
-    return [
-        f"{speed.pairs_per_second:.1f}",
-        _number(system.ratio, 2),
-        *(f"{milliseconds:.1f}" for milliseconds in speed.query_ms.values()),
-        _number(system.query_ratio, 2),
-        f"{speed.cold_start_s:.1f}",
-        "" if memory is None else f"{memory / 1e6:.0f}",
-        _number(system.tokens_per_second, 0),
-        "" if share is None else f"{share:.0%}",
+def _figures(system: SystemResult, measures: Iterable[str]) -> list[str]:
+    memory = system.peak_memory_bytes
+    figures = [
+        (system.pairs_per_second, ".1f"),
+        (system.ratio, ".2f"),
+        *((milliseconds, ".1f") for milliseconds in (system.query_ms or {}).values()),
+        (system.query_ratio, ".2f"),
+        (system.cold_start_s, ".1f"),
+        (memory and memory / 1e6, ".0f"),
+        (system.tokens_per_second, ".0f"),
+        (system.ceiling_share, ".0%"),
+        *((system.quality.get(name), ".4f") for name in measures),
     ]
-
-
-def _number(figure: float | None, decimals: int) -> str:
-    return "" if figure is None else f"{figure:.{decimals}f}"
+    return ["" if figure is None else f"{figure:{layout}}" for figure, layout in figures]

@@ -21,6 +21,7 @@ import runpy
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -136,10 +137,8 @@ def _software() -> dict[str, str]:
     """Return the versions of Python and of the packages that are loaded."""
     versions = {"python": sys.version.split()[0]}
     for module in sorted({name.partition(".")[0] for name in sys.modules}):
-        try:
+        with suppress(PackageNotFoundError, ValueError):
             versions[module.replace("_", "-")] = version(module)
-        except (PackageNotFoundError, ValueError):
-            continue
     return versions
 
 

@@ -48,7 +48,7 @@ class _LazyGroup(click.Group):
             formatter.write_dl(list(_VERBS.items()))
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(package_name="reranker-kd", prog_name="reranker-kd")
 def cli() -> None:
     """Rerank Pyserini candidates with distilled models: retrieve, rerank, evaluate, compare.
@@ -78,18 +78,13 @@ def _exit_status(arguments: list[str], *, debug: bool) -> int:
         # Whoever read our output has stopped; Python must not complain of it again while it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except RerankerKDError as error:
-        if debug:
-            raise
-        return _fail(str(error), 1)
-    except OSError as error:
-        if debug:
-            raise
-        return _fail(f"{error.filename or 'input or output'}: {error.strerror or error}", 1)
     except Exception as error:
         if debug:
             raise
-        return _fail(f"{type(error).__name__}: {error} (a fault of this program: --debug shows where)", 1)
+        message = f"{type(error).__name__}: {error} (a fault of this program: --debug shows where)"
+        if isinstance(error, OSError):
+            message = f"{error.filename or 'input or output'}: {error.strerror or error}"
+        return _fail(str(error) if isinstance(error, RerankerKDError) else message, 1)
 
 
 def _fail(message: str, status: int) -> int:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
+from itertools import islice
 from typing import Any
 
 import click
 
-from reranker_kd.cli.options import Verb, partner, quiet_option, topics_options
-from reranker_kd.inference.options import full_precision
+from reranker_kd.cli.options import COUNT, Verb, echo_table, partner, quiet_option, texts_options, topics_options
 from reranker_kd.sections import GoesWith
 
 
@@ -23,8 +22,7 @@ from reranker_kd.sections import GoesWith
 )
 @click.option("--candidates", required=True, metavar="RUN", help="The run whose candidates are scored.")
 @topics_options
-@click.option("--index", metavar="DIR|NAME", help="Lucene index that stores the texts.")
-@click.option("--collection", metavar="FILE|DIR", help="Collection that holds the texts, in place of --index.")
+@texts_options
 @click.option("--qrels", metavar="FILE|NAME", help="Qrels, to measure each system's nDCG@10 too.")
 @click.option(
     "--backend",
@@ -43,18 +41,10 @@ from reranker_kd.sections import GoesWith
 )
 @click.option("--peer-python", metavar="PATH", help="The Python that has the peers.  [default: this one]")
 @click.option("--baseline", metavar="NAME", help="What ratios are taken to: a system's name.  [default: the first]")
-@click.option(
-    "--depth",
-    type=click.IntRange(min=1),
-    default=100,
-    show_default=True,
-    help="Candidates of each query.",
-)
-@click.option("--queries", type=click.IntRange(min=1), help="Take the run's first queries only.  [default: all]")
-@click.option(
-    "--max-length", type=click.IntRange(min=16), default=256, show_default=True, help="Tokens of an input, for all."
-)
-@click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="Rounds over all systems.")
+@click.option("--depth", type=COUNT, default=100, help="Candidates of each query.")
+@click.option("--queries", type=COUNT, help="Take the run's first queries only.  [default: all]")
+@click.option("--max-length", type=click.IntRange(min=16), default=256, help="Tokens of an input, for all.")
+@click.option("--repeats", type=COUNT, default=3, help="Rounds over all systems.")
 @click.option("--device", help="torch device, such as cpu or cuda:1.  [default: a GPU where there is one]")
 @click.option("--output", metavar="FILE", help="Write every figure here too, as JSON.")
 @quiet_option
@@ -63,7 +53,6 @@ def benchmark(
     models: tuple[str, ...],
     candidates: str,
     topics: str,
-    topics_format: str | None,
     index: str | None,
     collection: str | None,
     qrels: str | None,
@@ -80,65 +69,39 @@ def benchmark(
         raise click.UsageError("give the texts by --index or by --collection, one of the two")
 
     from reranker_kd.benchmark.side_by_side import benchmark as run_benchmark
+    from reranker_kd.benchmark.side_by_side import workload_of
     from reranker_kd.benchmark.systems import baseline_of, systems_of
     from reranker_kd.benchmark.table import benchmark_json, benchmark_table, failures, heading
     from reranker_kd.errors import ModelError
-    from reranker_kd.evaluate.grid import table_text
     from reranker_kd.formats.files import atomic_writer
-    from reranker_kd.retrieve.named_inputs import load_qrels
+    from reranker_kd.formats.runs import read_run
+    from reranker_kd.rerank.rerank_run import docids_within
+    from reranker_kd.retrieve.named_inputs import faults_named_in, load_qrels, load_topics, texts_of
 
-    systems = systems_of(
-        models,
-        backends=[_in_full(backend) for backend in options["backends"]],
-        peers=options["peers"],
-        python=options["peer_python"],
-    )
+    systems = systems_of(models, backends=options["backends"], peers=options["peers"], python=options["peer_python"])
     baseline = baseline_of(systems, options["baseline"])
     judgments = None if qrels is None else load_qrels(qrels)
-    workload = _workload(candidates, topics, topics_format, index, collection, options)
-    if judgments is not None and options["queries"] is not None:
-        judgments = {qid: grades for qid, grades in judgments.items() if qid in workload.qids}
-    result = run_benchmark(
-        systems,
-        baseline,
-        workload,
-        max_length=options["max_length"],
-        repeats=options["repeats"],
-        device=options["device"],
-        qrels=judgments,
-        settings={"candidates": candidates, "topics": topics, "texts": index or collection, "depth": options["depth"]},
-        on_event=(lambda _: None) if quiet else (lambda message: click.echo(message, err=True)),
-    )
+    queries = load_topics(topics, options["topics_format"])
+    depth = options["depth"]
+    with faults_named_in(candidates):
+        run = dict(islice(read_run(candidates).items(), options["queries"]))
+        texts = texts_of(index, collection, docids_within(run, depth))
+        workload = workload_of(run, queries, texts, depth=depth)
+        if judgments is not None and options["queries"] is not None:
+            judgments = {query.qid: judgments[query.qid] for query, _ in workload if query.qid in judgments}
+        result = run_benchmark(
+            systems,
+            baseline,
+            workload,
+            qrels=judgments,
+            settings={"candidates": candidates, "topics": topics, "texts": index or collection, "depth": depth},
+            on_event=(lambda _: None) if quiet else (lambda message: click.echo(message, err=True)),
+            **{key: options[key] for key in ("max_length", "repeats", "device")},
+        )
     if output is not None:
         with atomic_writer(output) as stream:
             stream.write(benchmark_json(result) + "\n")
     click.echo(heading(result) + "\n")
-    click.echo(table_text(benchmark_table(result), styled=sys.stdout.isatty()))
+    echo_table(benchmark_table(result))
     if failed := failures(result):
         raise ModelError(f"{len(failed)} of {len(systems)} systems did not run: {'; '.join(failed)}")
-
-
-def _in_full(backend: str) -> str:
-    name, colon, precision = backend.partition(":")
-    return name + colon + full_precision(precision)
-
-
-def _workload(
-    candidates: str,
-    topics: str,
-    topics_format: str | None,
-    index: str | None,
-    collection: str | None,
-    options: dict[str, Any],
-) -> Any:
-    from reranker_kd.benchmark.side_by_side import workload_of
-    from reranker_kd.formats.runs import read_run
-    from reranker_kd.rerank.rerank_run import docids_within
-    from reranker_kd.retrieve.named_inputs import faults_named_in, load_topics, texts_of
-
-    queries = load_topics(topics, topics_format)
-    with faults_named_in(candidates):
-        run = dict(list(read_run(candidates).items())[: options["queries"]])
-        docids = sorted(docids_within(run, options["depth"]))
-        texts = texts_of(index, collection, docids)(docids)
-        return workload_of(run, queries, texts, depth=options["depth"])

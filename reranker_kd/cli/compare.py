@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from reranker_kd.cli.evaluate import measures_option
-from reranker_kd.cli.options import Verb, partner, qrels_option, relevance_level_option
+from reranker_kd.cli.options import COUNT, Verb, partner, qrels_option, relevance_level_option
 from reranker_kd.compare.comparison import CORRECTIONS
 from reranker_kd.errors import InputError
 from reranker_kd.sections import GoesWith, NotWith
@@ -44,21 +44,18 @@ from reranker_kd.sections import GoesWith, NotWith
     "--correction",
     type=click.Choice(list(CORRECTIONS)),
     default="holm",
-    show_default=True,
     help="For multiple comparisons, over the systems of a measure: Holm, Bonferroni, Benjamini-Hochberg.",
 )
 @click.option(
     "--alpha",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=0.05,
-    show_default=True,
     help="Level of the tests; confidence intervals are at 1 - alpha.",
 )
 @click.option(
     "--resamples",
     type=click.IntRange(min=100),
     default=10_000,
-    show_default=True,
     help="Of the bootstrap and of the randomisation test.",
 )
 @click.option("-q", "--per-query", is_flag=True, help="JSON: also the figures of each query.")
@@ -67,7 +64,6 @@ from reranker_kd.sections import GoesWith, NotWith
     "output_format",
     type=click.Choice(["table", "json", "csv", "latex", "markdown"]),
     default="table",
-    show_default=True,
     help="Layout of the output; JSON and CSV have all digits.",
 )
 @click.option("--output", metavar="FILE", help="Write there in place of stdout.")
@@ -79,9 +75,8 @@ from reranker_kd.sections import GoesWith, NotWith
 @click.option("--submission", metavar="DIR", help="Check the runs and write a folder to submit; needs --topics.")
 @click.option(
     "--submission-depth",
-    type=click.IntRange(min=1),
+    type=COUNT,
     default=1000,
-    show_default=True,
     help="Documents that the track allows for a query.",
 )
 @partner(NotWith("index"), "collection")

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
+from reranker_kd.cli.options import COUNT, echo_table, quiet_option
 from reranker_kd.models.registry import bundled_students
 
 
 @click.command()
-@click.option("--output", default="demo-output", show_default=True, metavar="DIR", help="Folder for all that is made.")
+@click.option("--output", default="demo-output", metavar="DIR", help="Folder for all that is made.")
 @click.option(
     "--model",
     "models",
     multiple=True,
     default=tuple(bundled_students()),
-    show_default=True,
     metavar="NAME",
     help="Reranker; may be repeated.",
 )
-@click.option("--depth", type=click.IntRange(min=1), default=50, show_default=True, help="Candidates to rerank.")
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@click.option("--depth", type=COUNT, default=50, help="Candidates to rerank.")
+@quiet_option
 def demo(output: str, models: tuple[str, ...], depth: int, quiet: bool) -> None:
     """Build the sample collection, index it, retrieve, rerank, evaluate; print one table.
 
@@ -30,7 +28,6 @@ def demo(output: str, models: tuple[str, ...], depth: int, quiet: bool) -> None:
     """
     from pathlib import Path
 
-    from reranker_kd.evaluate.grid import table_text
     from reranker_kd.evaluate.tables import evaluation_table
     from reranker_kd.experiment.recipe import Recipe
     from reranker_kd.experiment.run import run_recipe
@@ -51,8 +48,7 @@ def demo(output: str, models: tuple[str, ...], depth: int, quiet: bool) -> None:
         }
     )
     experiment = run_recipe(recipe, folder, quiet=quiet)
-    table = evaluation_table(experiment.evaluated, milliseconds=experiment.milliseconds)
-    click.echo(table_text(table, styled=sys.stdout.isatty()))
+    echo_table(evaluation_table(experiment.evaluated, milliseconds=experiment.milliseconds))
     click.echo()
     for finished in experiment.runs:
         click.echo(f"{finished.path}  (and {provenance_path(str(finished.path)).name})")

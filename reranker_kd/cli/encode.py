@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from reranker_kd.cli.options import Verb, model_options, model_or, partner, quiet_option, section
+from reranker_kd.cli.options import COUNT, Verb, model_options, model_or, partner, quiet_option, section
 from reranker_kd.inference.options import ModelOptions
 from reranker_kd.models.registry import DEFAULT_BI_ENCODER
 from reranker_kd.sections import NotWith
@@ -32,20 +32,18 @@ _ENCODING = ["model", *ModelOptions.model_fields, "part_size", "shard_id", "shar
 @click.option(
     "--index-type",
     default="Flat",
-    show_default=True,
     metavar="TYPE",
     help="Flat, fp16, SQ8, PQ48, HNSW32, IVF256,Flat or another of FAISS's factory strings.",
 )
 @model_options
 @click.option(
     "--part-size",
-    type=click.IntRange(min=1),
+    type=COUNT,
     default=2048,
-    show_default=True,
     help="Documents encoded between two saves: what a killed call loses at most.",
 )
-@click.option("--shard-id", type=click.IntRange(min=0), default=0, show_default=True, help="Which share to encode.")
-@click.option("--shard-num", type=click.IntRange(min=1), default=1, show_default=True, help="Shares in all.")
+@click.option("--shard-id", type=click.IntRange(min=0), default=0, help="Which share to encode.")
+@click.option("--shard-num", type=COUNT, default=1, help="Shares in all.")
 @click.option("--overwrite", is_flag=True, help="Replace the embeddings that the folder holds.")
 @quiet_option
 @partner(NotWith("embeddings"), *_ENCODING)
@@ -88,19 +86,10 @@ def _encode(collection: str, model: str, output: Path, options: dict[str, Any]) 
     survey = encoding.survey_collection(collection)
     if survey.empty:
         click.echo(f"{survey.empty} documents without text get no embedding (first: {survey.first_empty})", err=True)
-    shard = (options["shard_id"], options["shard_num"])
+    settings = {key: options[key] for key in ("index_type", "part_size", "overwrite")}
+    settings["shard"] = options["shard_id"], options["shard_num"]
     with progress_bar("encoding", survey.documents, "documents", quiet=options["quiet"]) as bar:
-        encoded = encoding.encode_collection(
-            collection,
-            survey,
-            encoder,
-            output,
-            index_type=options["index_type"],
-            part_size=options["part_size"],
-            shard=shard,
-            overwrite=options["overwrite"],
-            on_progress=bar.advance,
-        )
+        encoded = encoding.encode_collection(collection, survey, encoder, output, on_progress=bar.advance, **settings)
     done = f"{encoded.documents} documents encoded, {encoded.cut} of them cut to {encoder.max_document_length} tokens"
     if encoded.missing:
         click.echo(f"{output}: {done}; {encoded.missing} parts are left to other shards", err=True)

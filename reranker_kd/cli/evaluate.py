@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
-from reranker_kd.cli.options import qrels_option, relevance_level_option
+from reranker_kd.cli.options import echo_table, qrels_option, relevance_level_option
 from reranker_kd.evaluate.measures import DEFAULT_MEASURES
 
 measures_option = click.option(
@@ -16,7 +14,6 @@ measures_option = click.option(
     metavar="NAME",
     multiple=True,
     default=DEFAULT_MEASURES,
-    show_default=True,
     help="A measure: nDCG@10, AP, RR@10, P@5, R@100, Judged@10, or trec_eval's name for it. Repeatable.",
 )
 
@@ -30,7 +27,6 @@ measures_option = click.option(
 @click.option(
     "--complete/--no-complete",
     default=True,
-    show_default=True,
     help="Count queries of the qrels that a run lacks as zero (trec_eval -c), or leave them out.",
 )
 @click.option(
@@ -38,7 +34,6 @@ measures_option = click.option(
     "output_format",
     type=click.Choice(["table", "json", "tsv"]),
     default="table",
-    show_default=True,
     help="Layout of the output; JSON has all digits.",
 )
 def evaluate(
@@ -56,7 +51,7 @@ def evaluate(
     official, gives a column for each.
     """
     from reranker_kd.evaluate import evaluation, tables
-    from reranker_kd.evaluate.grid import tab_separated, table_text
+    from reranker_kd.evaluate.grid import tab_separated
     from reranker_kd.evaluate.measures import parse_measures
     from reranker_kd.retrieve.named_inputs import load_qrels
 
@@ -75,9 +70,11 @@ def evaluate(
             click.echo(note, err=True)
     table = tables.evaluation_table(evaluated, per_query=per_query)
     if output_format == "json":
-        text = tables.evaluation_json(
+        document = tables.evaluation_json(
             evaluated, qrels=qrels, relevance_level=relevance_level, missing_as_zero=complete, per_query=per_query
         )
+        click.echo(document)
+    elif output_format == "tsv":
+        click.echo(tab_separated(table))
     else:
-        text = tab_separated(table) if output_format == "tsv" else table_text(table, styled=sys.stdout.isatty())
-    click.echo(text)
+        echo_table(table)

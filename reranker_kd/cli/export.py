@@ -19,7 +19,6 @@ from reranker_kd.sections import GoesWith
     "output_format",
     type=click.Choice(["openvino", "onnx", "torch"]),
     default="openvino",
-    show_default=True,
     help="Which backend opens it; torch: a folder like the model's own, its weights in another precision.",
 )
 @click.option(
@@ -33,13 +32,7 @@ from reranker_kd.sections import GoesWith
 @click.option("--topics", metavar="FILE|NAME", help="Topics of --calibration.")
 @click.option("--collection", metavar="FILE|DIR", help="Collection with the texts of --calibration.")
 @click.option("--index", metavar="DIR|NAME", help="Lucene index with the texts of --calibration.")
-@click.option(
-    "--pairs",
-    type=click.IntRange(min=16),
-    default=400,
-    show_default=True,
-    help="Pairs, half to calibrate and half to test on.",
-)
+@click.option("--pairs", type=click.IntRange(min=16), default=400, help="Pairs, half to calibrate and half to test on.")
 @partner(GoesWith("calibration"), "topics", "collection", "index")
 def export(model: str, output: str, output_format: Any, precision: Any, **options: Any) -> None:
     """Export a model to a folder that loads at once and is named like any model: --model DIR.
@@ -48,9 +41,9 @@ def export(model: str, output: str, output_format: Any, precision: Any, **option
     exports for torch do not have, keeps how far they differ. Without --calibration, the pairs are sample queries and
     docstrings that every installation has.
     """
-    run = options["calibration"]
-    texts = [options["collection"], options["index"]]
-    if run is not None and (options["topics"] is None or sum(given is not None for given in texts) != 1):
+    run, topics = options["calibration"], options["topics"]
+    texts_in = (options["collection"], options["index"])
+    if run is not None and (topics is None or texts_in.count(None) != 1):
         raise click.UsageError("--calibration needs --topics, and the texts by --collection or --index")
 
     from reranker_kd.export.exporting import ExportSettings, export_model
@@ -59,11 +52,8 @@ def export(model: str, output: str, output_format: Any, precision: Any, **option
 
     precision = precision or ("bfloat16" if output_format == "openvino" else "float32")
     settings = ExportSettings(output_format, precision, options["max_length"])
-    if run is None:
-        pairs = builtin_pairs(options["pairs"])
-    else:
-        texts_in = (options["collection"], options["index"])
-        pairs = pairs_of_run(read_run(run), options["topics"], *texts_in, options["pairs"])
+    count = options["pairs"]
+    pairs = builtin_pairs(count) if run is None else pairs_of_run(read_run(run), topics, *texts_in, count)
     figures = export_model(model, Path(output), settings, pairs, run or "sample queries and docstrings")
     click.echo(
         f"wrote {output}: {model} as {output_format} in {precision}; on {figures['pairs']} pairs, "

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from reranker_kd.cli.options import Verb, options_of, partner, run_option, section
+from reranker_kd.cli.options import COUNT, Verb, options_of, partner, run_option, section
 from reranker_kd.experiment.recipe import Output
 from reranker_kd.sections import GoesWith, NotWith
 
@@ -19,15 +19,12 @@ from reranker_kd.sections import GoesWith, NotWith
     "--method",
     type=click.Choice(["rrf", "interpolation", "average", "normalize", "zscore"]),
     default="rrf",
-    show_default=True,
     help="Reciprocal ranks, weighted scores, their mean, or the sum of scores normalised by min-max or z-score.",
 )
-@click.option("--rrf-k", type=click.IntRange(min=0), default=60, show_default=True, help="k; with rrf.")
+@click.option("--rrf-k", type=click.IntRange(min=0), default=60, help="k; with rrf.")
 @click.option("--alpha", type=float, help="Weight of the first of two runs, the second has 1 - alpha; interpolation.")
 @click.option("--weight", "weights", type=float, multiple=True, help="Weight of a run; once for each, in their order.")
-@click.option(
-    "--depth", type=click.IntRange(min=1), default=1000, show_default=True, help="Documents of each run that take part."
-)
+@click.option("--depth", type=COUNT, default=1000, help="Documents of each run that take part.")
 @options_of(Output)
 @partner(GoesWith("method", ("rrf",)), "rrf_k")
 @partner(GoesWith("method", ("interpolation",)), "alpha")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import click
 
-from reranker_kd.cli.options import Verb, partner, quiet_option
+from reranker_kd.cli.options import COUNT, Verb, partner, quiet_option
 from reranker_kd.sections import GoesWith
 
 
@@ -26,49 +27,26 @@ from reranker_kd.sections import GoesWith
 @click.option(
     "--generator",
     default="DefaultLuceneDocumentGenerator",
-    show_default=True,
     help="Anserini's document generator; with --collection-class.",
 )
 @click.option("--fields", multiple=True, metavar="NAME", help="Index this field too; with --collection-class.")
-@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True, help="Lucene threads.")
+@click.option("--threads", type=COUNT, default=2, help="Lucene threads.")
 @click.option("--overwrite", is_flag=True, help="Replace an index that is there.")
 @quiet_option
 @partner(GoesWith("collection_class"), "generator", "fields")
-def index(
-    collection: str,
-    index: str,
-    collection_class: str | None,
-    generator: str,
-    fields: tuple[str, ...],
-    threads: int,
-    overwrite: bool,
-    quiet: bool,
-) -> None:
+def index(collection: str, index: str, collection_class: str | None, quiet: bool, **options: Any) -> None:
     """Build a Lucene index from a collection, with positions, document vectors and texts stored."""
     from reranker_kd.progress import progress_bar
     from reranker_kd.retrieve.indexing import build_index, build_index_with_class
 
     if collection_class:
-        build_index_with_class(
-            collection,
-            collection_class,
-            index,
-            generator=generator,
-            fields=fields,
-            threads=threads,
-            overwrite=overwrite,
-        )
+        build_index_with_class(collection, collection_class, index, **options)
         click.echo(f"indexed {collection} into {index}", err=True)
         return
     start = time.perf_counter()
     with progress_bar("indexing", None, "documents", quiet=quiet) as bar:
-        counts = build_index(
-            collection,
-            index,
-            threads=threads,
-            overwrite=overwrite,
-            on_progress=bar.advance,
-        )
+        settings = {key: options[key] for key in ("threads", "overwrite")}
+        counts = build_index(collection, index, on_progress=bar.advance, **settings)
     seconds = time.perf_counter() - start
     click.echo(f"indexed {counts.indexed} documents into {index} in {seconds:.1f} s", err=True)
     if counts.empty:

@@ -19,18 +19,13 @@ _REGISTRIES = {
     "teachers": "reranker_kd.distill.teachers.registry:TEACHERS",
     "augmentations": "reranker_kd.distill.data.augmentation:AUGMENTATIONS",
     "poolings": "reranker_kd.models.pooling:POOLINGS",
+    "backends": "reranker_kd.inference.backends:BACKENDS",
+    "measures": "reranker_kd.evaluate.registry:MEASURES",
 }
 
 
 @click.command()
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Output.",
-)
+@click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table", help="Output.")
 def models(output_format: str) -> None:
     """List what can be named: rerankers, distillation methods and losses, and what students and teachers are made of.
 
@@ -41,8 +36,7 @@ def models(output_format: str) -> None:
         click.echo(json.dumps(groups, indent=2, ensure_ascii=False))
         return
     for number, (group, entries) in enumerate(groups.items()):
-        heading = group.replace("_", " ")
-        click.echo(heading if number == 0 else f"\n{heading}")
+        click.echo(f"\n{group}" if number else group)
         width = max(map(len, entries), default=0)
         for name, line in entries.items():
             click.echo(f"  {name:<{width}}  {line}".rstrip())
@@ -64,13 +58,15 @@ def named() -> dict[str, dict[str, str]]:
 
 
 def _line(entry: Any) -> str:
-    """Return where a method was published; of all else the first sentence of its docstring."""
+    """Return where a method was published, what trec_eval calls a measure, or the first sentence of a docstring."""
     if hasattr(entry, "source"):
         return str(entry.source)
-    if hasattr(entry, "shape"):
-        # A kind is described by the file that it is.
-        entry = inspect.getmodule(entry.build)
-    text = inspect.getdoc(getattr(entry, "function", entry)) or ""
+    if hasattr(entry, "at_cutoff") and (named := [name for name in (entry.whole, entry.at_cutoff) if name]):
+        return f"trec_eval's {' and '.join(named)}"
+    if hasattr(entry, "shape") or hasattr(entry, "preference"):
+        # A kind and a backend are described by the file that each of them is.
+        entry = inspect.getmodule(getattr(entry, "build", None) or entry.make)
+    text = inspect.getdoc(getattr(entry, "function", getattr(entry, "compute", entry))) or ""
     sentence = " ".join(re.split(r"\.(?:\n|$)", text, maxsplit=1)[0].split())
     # Docstrings are marked up for Sphinx.
     return re.sub(r":\w+:`~?(?:\w+\.)*(\w+)`", r"\1", sentence).replace("``", "").removeprefix("Return ")

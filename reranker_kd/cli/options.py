@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Mapping
 from functools import reduce
 from types import UnionType
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
 
 import click
 from click.core import ParameterSource
@@ -16,8 +17,13 @@ from reranker_kd.errors import InputError
 from reranker_kd.inference.options import ModelOptions, full_precision
 from reranker_kd.sections import Partner, checked
 
+if TYPE_CHECKING:
+    from reranker_kd.evaluate.grid import Grid
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 Kind = TypeVar("Kind", bound=BaseModel)
+
+COUNT = click.IntRange(min=1)
 
 
 class Choice(click.Choice[str]):
@@ -106,37 +112,35 @@ def model_or(default: str, model: str | None) -> str:
     return model or default
 
 
+def echo_table(table: Grid) -> None:
+    """Print a table, in the styles of a terminal where stdout is one."""
+    from reranker_kd.evaluate.grid import table_text
+
+    click.echo(table_text(table, styled=sys.stdout.isatty()))
+
+
 def _option_of(key: str, field: FieldInfo) -> Callable[[Command], Command]:
     default = field.get_default(call_default_factory=True)
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-    keywords: dict[str, Any] = {
-        "help": field.description,
-        "metavar": extra.get("metavar"),
-    }
+    keywords: dict[str, Any] = {"help": field.description, "metavar": extra.get("metavar")}
     if get_origin(field.annotation) is dict:
         keywords |= {"type": _Weight(), "multiple": True, "callback": lambda _ctx, _option, pairs: dict(pairs)}
     elif field.annotation is bool:
         keywords |= {"is_flag": True, "default": default}
     else:
-        keywords |= {"type": _type_of(field), "default": default, "show_default": default is not None}
+        keywords |= {"type": _type_of(field), "default": default}
     return click.option(f"--{key.replace('_', '-')}", key, **keywords)
 
 
 def _type_of(field: FieldInfo) -> click.ParamType:
-    kinds = [kind for kind in _alternatives(field.annotation) if kind is not type(None)]
-    if get_origin(kinds[0]) is Literal:
-        return Choice(get_args(kinds[0]))
+    annotation: Any = field.annotation
+    kind = get_args(annotation)[0] if isinstance(annotation, UnionType) else annotation
+    if get_origin(kind) is Literal:
+        return Choice(get_args(kind))
     lowest = {name: getattr(bound, name) for bound in field.metadata for name in ("ge", "gt") if hasattr(bound, name)}
     bounds: dict[str, Any] = {"min": next(iter(lowest.values()), None), "min_open": "gt" in lowest}
-    if kinds[0] is int:
-        return click.IntRange(**bounds) if lowest else click.INT
-    if kinds[0] is float:
-        return click.FloatRange(**bounds) if lowest else click.FLOAT
-    return click.STRING
-
-
-def _alternatives(annotation: Any) -> tuple[Any, ...]:
-    return get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    ranges: dict[Any, Any] = {int: click.IntRange, float: click.FloatRange}
+    return ranges[kind](**bounds) if lowest else click.types.convert_type(kind)
 
 
 def _spelled_in(context: click.Context) -> Callable[[str], str]:
@@ -153,6 +157,11 @@ topics_options = together(
     ),
 )
 
+texts_options = together(
+    click.option("--index", metavar="DIR|NAME", help="Lucene index that stores the texts."),
+    click.option("--collection", metavar="FILE|DIR", help="Collection that holds the texts, in place of --index."),
+)
+
 model_options = options_of(ModelOptions)
 
 run_option = click.option("--output", required=True, metavar="RUN", help="The run to write; .gz compresses it.")
@@ -164,9 +173,8 @@ qrels_option = click.option(
 relevance_level_option = click.option(
     "-l",
     "--relevance-level",
-    type=click.IntRange(min=1),
+    type=COUNT,
     default=1,
-    show_default=True,
     help="Lowest grade that binary measures count as relevant; nDCG uses the grades.",
 )
 

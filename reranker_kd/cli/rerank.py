@@ -16,23 +16,22 @@ from reranker_kd.cli.options import (
     quiet_option,
     run_option,
     section,
+    texts_options,
     topics_options,
 )
 from reranker_kd.experiment.recipe import Recipe, Reranking, Retrieval
 from reranker_kd.models.registry import DEFAULT_RERANKER
-from reranker_kd.retrieve.first_stage import FirstStage
 from reranker_kd.retrieve.lucene import SearchSettings
 from reranker_kd.sections import NotWith
 
-_SEARCH = [*SearchSettings.model_fields, "batch_size"]
+_SEARCH = ["k1", "b", "rm3", "rocchio", "qld", "fields", "language", "batch_size"]
 """What has no effect on candidates out of a file; threads fetch texts, too."""
 
 
 @click.command(cls=Verb)
 @click.option("--candidates", metavar="RUN", help="The run to rerank.  [default: retrieved from --index]")
 @topics_options
-@click.option("--index", metavar="DIR|NAME", help="Lucene index that stores the texts.")
-@click.option("--collection", metavar="FILE|DIR", help="Collection that holds the texts, in place of --index.")
+@texts_options
 @click.option(
     "--model",
     "models",
@@ -44,8 +43,8 @@ _SEARCH = [*SearchSettings.model_fields, "batch_size"]
 @run_option
 @quiet_option
 @options_of(Reranking)
-@options_of(FirstStage, ["threads"])
-@options_of(FirstStage, _SEARCH)
+@options_of(SearchSettings, ["threads"])
+@options_of(SearchSettings, _SEARCH)
 @partner(NotWith("candidates"), *_SEARCH)
 def rerank(output: str, models: tuple[str, ...], **options: Any) -> None:
     """Rerank candidates with one or more models and write a run for each.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
+
+from reranker_kd.cli.options import echo_table, quiet_option
 
 
 @click.command()
@@ -16,12 +16,11 @@ import click
 @click.option(
     "--submission", metavar="DIR", help="Check the reranked runs by a track's rules and write a folder to submit."
 )
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@quiet_option
 def run(recipe: str, output: str | None, changes: tuple[str, ...], submission: str | None, quiet: bool) -> None:
     """Retrieve, rerank and evaluate as a recipe says, and leave everything in one folder."""
     from pathlib import Path
 
-    from reranker_kd.evaluate.grid import table_text
     from reranker_kd.evaluate.tables import evaluation_table
     from reranker_kd.experiment.recipe import read_recipe
     from reranker_kd.experiment.run import run_recipe
@@ -32,8 +31,7 @@ def run(recipe: str, output: str | None, changes: tuple[str, ...], submission: s
     asked = read_recipe(recipe, changes)
     experiment = run_recipe(asked, folder, quiet=quiet)
     if experiment.evaluated:
-        table = evaluation_table(experiment.evaluated, milliseconds=experiment.milliseconds)
-        click.echo(table_text(table, styled=sys.stdout.isatty()))
+        echo_table(evaluation_table(experiment.evaluated, milliseconds=experiment.milliseconds))
     click.echo(f"wrote {len(experiment.runs)} runs and their figures into {folder}", err=True)
     if submission:
         from reranker_kd.experiment.submission import write_checked_submission

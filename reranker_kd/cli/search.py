@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from reranker_kd.cli.options import (
+    COUNT,
     Verb,
     model_options,
     model_or,
@@ -34,16 +35,10 @@ from reranker_kd.models.registry import DEFAULT_BI_ENCODER
 @run_option
 @options_of(Output)
 @model_options
-@click.option("--threads", type=click.IntRange(min=1), help="FAISS threads.  [default: as many as there are cores]")
-@click.option(
-    "--batch-size",
-    type=click.IntRange(min=1),
-    default=256,
-    show_default=True,
-    help="Topics encoded and searched at once.",
-)
-@click.option("--ef-search", type=click.IntRange(min=1), help="Nodes to visit; of an HNSW index.")
-@click.option("--nprobe", type=click.IntRange(min=1), help="Clusters to visit; of an IVF index.")
+@click.option("--threads", type=COUNT, help="FAISS threads.  [default: as many as there are cores]")
+@click.option("--batch-size", type=COUNT, default=256, help="Topics encoded and searched at once.")
+@click.option("--ef-search", type=COUNT, help="Nodes to visit; of an HNSW index.")
+@click.option("--nprobe", type=COUNT, help="Clusters to visit; of an IVF index.")
 @quiet_option
 def search(index: str, model: str | None, topics: str, topics_format: str | None, output: str, **options: Any) -> None:
     """Search embeddings for the documents nearest to each query and write a run."""

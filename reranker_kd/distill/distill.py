@@ -74,6 +74,9 @@ def make_student(recipe: DistillRecipe, output: Path, *, cache: Path | None = No
     work = output / WORK
     _claim(output, recipe)
     student = build_student(recipe.student, recipe.seed)
+    named = {part for name, _ in student.network.named_parameters() for part in name.split(".")}
+    if unknown := recipe.training.learning_rates.keys() - named:
+        raise RecipeError(f"training.learning_rates: no weight of this student has {min(unknown)} in its name")
     stages = recipe.all_stages()
     reads = frozenset().union(*(stage.reads for stage in stages))
     layers = _layer_teacher(recipe, student) if reads & LAYERS.keys() else None
@@ -87,7 +90,7 @@ def make_student(recipe: DistillRecipe, output: Path, *, cache: Path | None = No
     if "teacher" in reads:
         assert recipe.teacher is not None
         teacher = make_teacher(recipe.teacher, scores_folder)
-    validation = load_validation(recipe.validation) if recipe.validation else None
+    validations = tuple(load_validation(settings) for settings in recipe.validation)
     seconds: dict[str, float] = {}
     processes = PartialState(cpu=recipe.training.device == "cpu")
     quiet = quiet or not processes.is_main_process
@@ -120,7 +123,7 @@ def make_student(recipe: DistillRecipe, output: Path, *, cache: Path | None = No
         )
     if not len(groups) and any(stage.over == "groups" for stage in stages):
         raise InputError("empty transfer set: no group has two documents with a teacher's score or a label")
-    training = Stages(recipe, student, layers, groups, embeddings, validation, work, quiet)
+    training = Stages(recipe, student, layers, groups, embeddings, validations, work, quiet)
     log = []
     for number, stage in enumerate(stages, start=1):
         with _timed(seconds, f"stage {number}"):
@@ -129,7 +132,7 @@ def make_student(recipe: DistillRecipe, output: Path, *, cache: Path | None = No
     if processes.is_main_process:
         student.save(output)
     processes.wait_for_everyone()
-    return Distilled(student, log, transfer_set, teacher, validation, seconds)
+    return Distilled(student, log, transfer_set, teacher, validations, seconds)
 
 
 def _claim(output: Path, recipe: DistillRecipe) -> None:

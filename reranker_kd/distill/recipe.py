@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    BaseModel,
     BeforeValidator,
     Field,
     ValidationError,
@@ -28,7 +29,7 @@ from reranker_kd.sections import Section, first_fault
 
 
 def _as_several(value: Any) -> Any:
-    return () if value is None else (value,) if isinstance(value, str) else value
+    return () if value is None else (value,) if isinstance(value, str | Mapping | BaseModel) else value
 
 
 Places = Annotated[tuple[Place, ...], BeforeValidator(_as_several)]
@@ -76,6 +77,7 @@ class TrainingSettings(Section):
     :param batch_groups: groups (or single texts) of an update, over all accumulated batches
     :param accumulate: batches of an update
     :param learning_rate: at its peak, after the warm-up; it falls to 0 in a line
+    :param learning_rates: in its place, of weights that have this part in their name, such as ``gates: 1.0e-3``
     :param precision: ``auto`` takes bfloat16 where the device computes in it
     :param save_every: updates between two checkpoints; a killed training goes on from the last
     :param device: ``cpu`` or ``cuda``; None takes a GPU where there is one
@@ -85,6 +87,7 @@ class TrainingSettings(Section):
     batch_groups: int = Field(default=16, ge=1)
     accumulate: int = Field(default=1, ge=1)
     learning_rate: float = Field(default=1e-4, gt=0)
+    learning_rates: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     warmup: float = Field(default=0.05, ge=0, le=1)
     weight_decay: float = Field(default=0.01, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
@@ -95,7 +98,7 @@ class TrainingSettings(Section):
 
 
 class ValidationSettings(Section):
-    """Topics that choose the checkpoint; report on others.
+    """Topics that choose the checkpoint; report on others. Of several collections the mean of their measures chooses.
 
     :param every: updates between two validations, each with a checkpoint; None takes ``training.save_every``
     """
@@ -116,6 +119,7 @@ class DistillRecipe(Section):
     :param stages: in place of the method's
     :param general: steps of general distillation before the method's stages; 0 leaves it out
     :param domain_pretraining: steps of masked language modelling before all else; 0 leaves it out
+    :param validation: one collection or several
     """
 
     method: str
@@ -127,7 +131,7 @@ class DistillRecipe(Section):
     general: int = Field(default=0, ge=0)
     domain_pretraining: int = Field(default=0, ge=0)
     training: TrainingSettings = TrainingSettings()
-    validation: ValidationSettings | None = None
+    validation: Annotated[tuple[ValidationSettings, ...], BeforeValidator(_as_several)] = ()
 
     @field_validator("student", mode="before")
     @classmethod

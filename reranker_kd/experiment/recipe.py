@@ -12,7 +12,7 @@ from reranker_kd.errors import InputError, ModelError, RecipeError
 from reranker_kd.formats.recipe_file import beside, read_yaml
 from reranker_kd.rerank.cascade import stages_of, tag_of
 from reranker_kd.rerank.long_documents import RerankOptions
-from reranker_kd.retrieve.first_stage import FirstStage
+from reranker_kd.retrieve.lucene import SearchSettings
 from reranker_kd.sections import Section, checked
 
 
@@ -24,7 +24,7 @@ class Output(Section):
     tag: str | None = Field(default=None, description="Run tag.  [default: the name of what made the run]")
 
 
-class Retrieval(FirstStage, Output):
+class Retrieval(SearchSettings, Output):
     """The first stage."""
 
 

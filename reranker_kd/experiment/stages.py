@@ -18,7 +18,6 @@ from reranker_kd.rerank.cascade import Cascade, stages_of, tag_of
 from reranker_kd.rerank.long_documents import RerankOptions
 from reranker_kd.rerank.registry import load_reranker
 from reranker_kd.rerank.rerank_run import docids_within, pair_count, requests_of, rerank_run
-from reranker_kd.retrieve.first_stage import candidates_of
 from reranker_kd.types import Run, TextSource, Topics
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def retrieve_run(
     """
     start = time.perf_counter()
     with progress_bar("retrieving", len(topics), "topics", quiet=quiet) as bar:
-        run = candidates_of(index, topics, retrieval, bar.advance)
+        run = index.search(topics, retrieval, bar.advance)
     seconds = time.perf_counter() - start
     parameters = retrieval.model_dump(exclude={"tag"})
     record = {"stage": "retrieve", **record, "index": index.describe(), "parameters": parameters}

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -85,29 +86,22 @@ def export_model(
     source: Any = load_reranker(name, **REFERENCE, **lengths)
     calibrated_on, tested_on = pairs[::2], pairs[1::2]
     with _whole(output) as temporary:
+        tested = partial(self_test, source.score_pairs(tested_on), temporary, tested_on, settings.precision, **lengths)
         if backend.export is None:
             opens_in = write_torch_folder(folder, temporary, settings.precision)
-            asked = {**REFERENCE, **lengths}
-            figures = self_test(source.score_pairs(tested_on), temporary, tested_on, settings.precision, **asked)
-            return {**figures, "opens_in": opens_in or "reranker_kd alone"}
-        loaded = load_networks(folder)
-        export = write_export(
-            folder,
-            loaded,
-            backend,
-            settings.precision,
-            temporary,
-            name=str(name),
-            examples={
+            figures = {**tested(**REFERENCE), "opens_in": opens_in or "reranker_kd alone"}
+        else:
+            examples = {
                 side: [_arrays(sequence, source.tokenizer) for sequence in sequences]
                 for side, sequences in source.sequences(calibrated_on).items()
-            },
-            calibration={"pairs": len(calibrated_on), "from": pairs_from} if int8 else None,
-        )
+            }
+            calibration = {"pairs": len(calibrated_on), "from": pairs_from} if int8 else None
+            how: dict[str, Any] = {"name": str(name), "examples": examples, "calibration": calibration}
+            export = write_export(folder, load_networks(folder), backend, settings.precision, temporary, **how)
+            figures = tested()
+            write_record(export.model_copy(update={"self_test": figures}), temporary)
         if (folder / "README.md").is_file():
             shutil.copyfile(folder / "README.md", temporary / "README.md")
-        figures = self_test(source.score_pairs(tested_on), temporary, tested_on, settings.precision, **lengths)
-        write_record(export.model_copy(update={"self_test": figures}), temporary)
         return figures
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from reranker_kd.errors import InputError
 from reranker_kd.formats.topics import read_topics
 from reranker_kd.rerank.base import Pair
+from reranker_kd.rerank.rerank_run import check_topics, docids_within, pair_count, requests_of
 from reranker_kd.resources.docstrings import documented_names
 from reranker_kd.resources.sample_collection import SAMPLE_TOPICS, readable
 from reranker_kd.retrieve.named_inputs import load_topics, texts_of
@@ -38,24 +37,17 @@ def pairs_of_run(
 
     :param topics: file or name of the run's topics
     :param collection: holds the texts, or None where ``index`` does
-    :raises InputError: a query or a text that is missing
+    :raises CandidateError: a query or a text that is missing
     """
     draw = random.Random(seed)
-    drawn: list[tuple[str, str]] = []
+    drawn: Run = {}
     for qid in draw.sample(list(run), len(run)):
         found = list(run[qid])[:100]
-        drawn += [(qid, docid) for docid in draw.sample(found, min(_TEXTS_A_QUERY, len(found), count - len(drawn)))]
+        if left := count - pair_count(drawn, count):
+            drawn[qid] = {docid: run[qid][docid] for docid in draw.sample(found, min(_TEXTS_A_QUERY, len(found), left))}
     queries = load_topics(topics)
-    docids = {docid for _, docid in drawn}
-    texts = texts_of(index, collection, docids)(docids)
-    check_complete(drawn, queries, texts)
-    return [(queries[qid], texts[docid]) for qid, docid in drawn]
-
-
-def check_complete(places: Sequence[tuple[str, str]], queries: Mapping[str, str], texts: Mapping[str, str]) -> None:
-    """Raise :class:`InputError` for the first query or document of a run whose text is missing."""
-    for qid, docid in places:
-        if qid not in queries:
-            raise InputError(f"query {qid!r} of the calibration run is not among the topics: name the run's topics")
-        if docid not in texts:
-            raise InputError(f"document {docid!r} of the calibration run has no text: name the run's collection")
+    check_topics(drawn, queries)
+    docids = docids_within(drawn, count)
+    texts = texts_of(index, collection, docids)
+    requests = requests_of(drawn, queries, texts, docids, count)
+    return [(query.text, candidate.text or "") for query, candidates in requests for candidate in candidates]

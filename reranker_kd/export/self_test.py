@@ -14,17 +14,19 @@ from reranker_kd.rerank.base import Pair
 from reranker_kd.rerank.registry import load_reranker
 from reranker_kd.types import FloatArray
 
-SMALLEST_TAU = {"float32": 0.999, "bfloat16": 0.9, "int8": 0.85}
-"""By precision, the least rank correlation with the source: Kendall's tau, the mean over queries."""
-
-SMALLEST_NDCG = {"float32": 0.999, "bfloat16": 0.99, "int8": 0.98}
-"""By precision, the least nDCG@10 of the exported ranking, the source's scores standing for grades."""
-
-LARGEST_DIFFERENCE = {"float32": 0.001, "bfloat16": 0.05, "int8": 0.25}
-"""How far a score may be from the source's, as a share of the spread of its scores."""
-
-LARGEST_DRIFT = {"float32": 0.001, "bfloat16": 0.02, "int8": 0.02}
-"""How far a score may move with what else is in its batch, as a share of the spread of all scores."""
+LEAST = {
+    # Kendall's tau with the source, the mean over queries.
+    "rank_correlation": {"float32": 0.999, "bfloat16": 0.9, "int8": 0.85},
+    # Of the exported ranking, the source's scores standing for grades.
+    "nDCG@10": {"float32": 0.999, "bfloat16": 0.99, "int8": 0.98},
+}
+MOST = {
+    # From the source's scores, as a share of their spread.
+    "largest_difference": {"float32": 0.001, "bfloat16": 0.05, "int8": 0.25},
+    # With what else is in the batch, as a share of the spread of all scores.
+    "batch_drift": {"float32": 0.001, "bfloat16": 0.02, "int8": 0.02},
+}
+"""By figure and precision, how low and how high it may be."""
 
 
 def self_test(
@@ -46,29 +48,23 @@ def self_test(
     for place, (query, _) in enumerate(pairs):
         of_query.setdefault(query, []).append(place)
     rows = [np.array(places) for places in of_query.values() if len(places) > 1]
-    figures = {
-        "pairs": len(pairs),
-        "queries": len(rows),
-        "rank_correlation": _rounded(np.mean([_tau(source[row], together[row]) for row in rows] or [1.0])),
-        "nDCG@10": _rounded(np.mean([_ndcg(source[row], together[row]) for row in rows] or [1.0])),
-        "largest_difference": _rounded(np.abs(together - source).max() / spread),
-        "mean_difference": _rounded(np.abs(together - source).mean() / spread),
-        "batch_drift": _rounded(np.abs(together - alone).max() / spread),
+    differences = np.abs(together - source) / spread
+    measured = {
+        "rank_correlation": np.mean([_tau(source[row], together[row]) for row in rows] or [1.0]),
+        "nDCG@10": np.mean([_ndcg(source[row], together[row]) for row in rows] or [1.0]),
+        "largest_difference": differences.max(),
+        "mean_difference": differences.mean(),
+        "batch_drift": np.abs(together - alone).max() / spread,
     }
-    bounds = [
-        ("rank_correlation", SMALLEST_TAU[exported_in], False),
-        ("nDCG@10", SMALLEST_NDCG[exported_in], False),
-        ("largest_difference", LARGEST_DIFFERENCE[exported_in], True),
-        ("batch_drift", LARGEST_DRIFT[exported_in], True),
-    ]
-    for figure, bound, from_above in bounds:
-        if not (figures[figure] <= bound if from_above else figures[figure] >= bound):
-            side = "most" if from_above else "least"
+    figures = {name: float(f"{float(figure):.4g}") for name, figure in measured.items()}
+    for figure, bounds in {**LEAST, **MOST}.items():
+        value, bound = figures[figure], bounds[exported_in]
+        if not (value <= bound if figure in MOST else value >= bound):
             raise ModelError(
-                f"{figure} of the exported scores is {figures[figure]}, expected at {side} {bound}: export in a higher "
-                "precision, or calibrate on more candidates like your own"
+                f"{figure} of the exported scores is {value}, expected at {'most' if figure in MOST else 'least'} "
+                f"{bound}: export in a higher precision, or calibrate on more candidates like your own"
             )
-    return figures
+    return {"pairs": len(pairs), "queries": len(rows), **figures}
 
 
 def _tau(source: FloatArray, exported: FloatArray) -> float:
@@ -82,7 +78,3 @@ def _ndcg(source: FloatArray, exported: FloatArray, depth: int = 10) -> float:
     discounts = 1 / np.log2(np.arange(2, min(depth, len(source)) + 2))
     ideal = np.sort(gains)[::-1][: len(discounts)] @ discounts
     return float(gains[np.argsort(-exported, kind="stable")][: len(discounts)] @ discounts / ideal) if ideal else 1.0
-
-
-def _rounded(figure: Any) -> float:
-    return float(f"{float(figure):.4g}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import torch
@@ -28,8 +27,6 @@ def write_torch_folder(source: Path, target: Path, precision: str) -> str:
     kind = kind_of(source)
     network = kind.load(source)
     kind.save(network, load_tokenizer(source), target)
-    if (source / "README.md").is_file():
-        shutil.copyfile(source / "README.md", target / "README.md")
     if precision != "float32":
         for path in sorted(target.rglob(WEIGHTS)):
             weights = load_weights(path.parent)

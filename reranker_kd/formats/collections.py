@@ -8,8 +8,14 @@ from pathlib import Path
 
 from reranker_kd.errors import FormatError, InputError
 from reranker_kd.formats.files import read_lines
-from reranker_kd.formats.json_lines import identifier_under, parse_object, text_under
-from reranker_kd.formats.parsing import Report, identifier_fault, raise_fault
+from reranker_kd.formats.parsing import (
+    Report,
+    identifier_fault,
+    identifier_under,
+    parse_object,
+    raise_fault,
+    text_under,
+)
 from reranker_kd.types import Document
 
 _EXTENSIONS = (".jsonl", ".json", ".tsv")
@@ -44,6 +50,18 @@ def read_texts(path: str | Path, docids: Collection[str]) -> dict[str, str]:
     """
     wanted = frozenset(docids)
     return {document.docid: document.text for document in read_collection(path) if document.docid in wanted}
+
+
+def documents_with_text(path: str | Path, empty: list[str]) -> Iterator[Document]:
+    """Yield the documents of :func:`read_collection` that hold text.
+
+    :param empty: gets file, line and docid of each of the others
+    """
+    for file, line, document in read_numbered_documents(path, raise_fault):
+        if document.text.strip():
+            yield document
+        else:
+            empty.append(f"{file}:{line}: document {document.docid!r}")
 
 
 def read_numbered_documents(path: str | Path, report: Report) -> Iterator[tuple[Path, int, Document]]:

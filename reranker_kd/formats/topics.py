@@ -9,8 +9,14 @@ from xml.parsers import expat
 
 from reranker_kd.errors import FormatError, InputError
 from reranker_kd.formats.files import read_lines
-from reranker_kd.formats.json_lines import identifier_under, parse_object, text_under
-from reranker_kd.formats.parsing import Report, identifier_fault, raise_fault
+from reranker_kd.formats.parsing import (
+    Report,
+    identifier_fault,
+    identifier_under,
+    parse_object,
+    raise_fault,
+    text_under,
+)
 from reranker_kd.types import Topics
 
 _QID_KEYS = ("_id", "id", "qid")

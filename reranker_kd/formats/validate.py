@@ -10,8 +10,7 @@ from pathlib import Path
 from reranker_kd.errors import FormatError, InputError
 from reranker_kd.formats.collections import read_numbered_documents
 from reranker_kd.formats.files import read_lines
-from reranker_kd.formats.json_lines import parse_object
-from reranker_kd.formats.parsing import Report, look_ahead, parse_integer
+from reranker_kd.formats.parsing import Report, look_ahead, parse_integer, parse_object
 from reranker_kd.formats.qrels import BEIR_HEADER, read_qrels
 from reranker_kd.formats.runs import read_run
 from reranker_kd.formats.topics import read_topics

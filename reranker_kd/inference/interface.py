@@ -7,14 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from reranker_kd.errors import ModelError
 from reranker_kd.inference.batching import Arrays
 from reranker_kd.types import FloatArray
-
-if TYPE_CHECKING:
-    import torch
 
 
 class Runner(Protocol):
@@ -40,8 +37,8 @@ class Backend:
 
     :param name: on the command line, in recipes and in provenance
     :param packages: that must be installed, each to be had by ``pip install`` under its name
-    :param preference: how soon ``auto`` takes it, the highest first, for a device and whether the network will run in
-        bfloat16 there; None where it does not run, or not well
+    :param preference: how soon ``auto`` takes it, the highest first, for a device (``cpu``, ``cuda``) and whether the
+        network will run in bfloat16 there; None where it does not run, or not well
     :param make: from a torch network, whether it takes token types, a precision and a device to a runner
     :param suffix: of an exported network's file; empty where there is nothing to export
     :param export: writes a float32 torch network into a file: ``export(network, path, with_types=, precision=,
@@ -51,7 +48,7 @@ class Backend:
 
     name: str
     packages: tuple[str, ...]
-    preference: Callable[[torch.device, bool], int | None]
+    preference: Callable[[str, bool], int | None]
     make: Callable[..., Runner]
     suffix: str = ""
     export: Callable[..., None] | None = None

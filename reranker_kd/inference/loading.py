@@ -6,11 +6,11 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from reranker_kd.errors import InputError, ModelError
 from reranker_kd.inference.backends import BACKENDS
@@ -18,7 +18,7 @@ from reranker_kd.inference.engine import Engine
 from reranker_kd.inference.interface import Backend, Examples, Runner
 from reranker_kd.inference.options import ModelOptions
 from reranker_kd.inference.pair_tokenizer import FRAMINGS, PairTokenizer
-from reranker_kd.inference.precision import check_precision, computes_in_bfloat16, torch_device
+from reranker_kd.inference.precision import check_precision, computes_in_bfloat16, default_device, torch_device
 from reranker_kd.models.exported import Export, SavedTokenizer, read_export
 from reranker_kd.models.folder import EXPORT_FILE, content_hash
 from reranker_kd.models.settings import Inputs, TextSettings
@@ -26,6 +26,9 @@ from reranker_kd.models.settings import Inputs, TextSettings
 if TYPE_CHECKING:
     from reranker_kd.models.crossing import DotCrossing
     from reranker_kd.models.network import Network
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 CACHE_VARIABLE = "RERANKER_KD_CACHE"
 """The environment variable that names the folder of compiled networks; empty keeps none."""
@@ -38,7 +41,7 @@ class LoadedNetworks:
     :param networks: ``network`` of a model that reads pairs, ``query`` and ``document`` of others; each maps token
         arrays (n, tokens) to float (n, d); one object where both sides share it
     :param tokenizer: a ``transformers`` tokenizer
-    :param crossing: of a model that reads texts
+    :param crossing: None where embeddings are compared by their inner product
     """
 
     inputs: Inputs
@@ -87,13 +90,12 @@ def load_model(folder: Path, options: ModelOptions) -> LoadedModel:
             # Outside of what follows: a broken folder is no matter of the backend.
             loaded = loaded or load_networks(folder)
         try:
-            if kept is None or export is None:
-                assert loaded is not None
-                if kept is None or not _keep(folder, loaded, backend, kept):
-                    return _of_networks(folder, loaded, backend, options)
-                export = read_export(kept)
-                assert export is not None
-            return _of_export(kept, export, options, folder)
+            if kept is not None and loaded is not None and export is None:
+                export = _keep(folder, loaded, backend, kept)
+            if kept is not None and export is not None:
+                return _of_export(kept, export, options, folder)
+            assert loaded is not None
+            return _of_networks(folder, loaded, backend, options)
         except ModelError:
             # A network with operations that this backend does not know.
             if place == len(candidates):
@@ -108,23 +110,26 @@ def load_networks(folder: Path) -> LoadedNetworks:
     """
     from reranker_kd.models.kinds import kind_of
     from reranker_kd.models.loading import load_tokenizer, longest_input
-    from reranker_kd.models.towers import PreparedTower
+    from reranker_kd.models.network import PreparedTower
 
     kind = kind_of(folder)
     network: Any = kind.load(folder)
     network.for_inference()
     tokenizer = load_tokenizer(folder)
-    limit = longest_input(kind.encoder(network), network.shape, tokenizer)
-    facts: dict[str, Any] = {"kind": kind.name, "reads": kind.reads, "framing": kind.framing, "limit": limit}
-    facts["own_length"] = network.shape.max_length
+    shape = network.shape
+    facts = {"kind": kind.name, "reads": kind.reads, "framing": kind.framing, "interpolate": shape.interpolate}
+    limit = longest_input(kind.encoder(network), shape, tokenizer)
+    inputs = Inputs(**facts, limit=limit, own_length=shape.max_length)
     if kind.reads == "pairs":
-        return LoadedNetworks(Inputs(**facts), {"network": network}, tokenizer)
-    query = PreparedTower(network.shape, network.query_tower, network.crossing)
-    shared = network.query_tower is network.document_tower
-    document = query if shared else PreparedTower(network.shape, network.document_tower, network.crossing)
-    facts["texts"] = network.shape.model_dump(include=set(TextSettings.model_fields))
-    inputs = Inputs(**facts, dimension=network.dimension())
-    return LoadedNetworks(inputs, {"query": query, "document": document}, tokenizer, network.crossing)
+        return LoadedNetworks(inputs, {"network": network}, tokenizer)
+    towers = {"query": network.query_tower, "document": network.document_tower}
+    texts = TextSettings(**shape.model_dump(include=set(TextSettings.model_fields)))
+    return LoadedNetworks(
+        inputs.model_copy(update={"texts": texts, "dimension": network.dimension()}),
+        _once(towers, lambda _, tower: PreparedTower(shape, tower, network.crossing.prepare)),
+        tokenizer,
+        None if network.crossing.searchable else network.crossing,
+    )
 
 
 def write_export(
@@ -147,22 +152,17 @@ def write_export(
     if not hasattr(loaded.tokenizer, "backend_tokenizer"):
         raise ModelError(f"{source}: its tokenizer has no tokenizer.json: save it with a current transformers")
     assert backend.export is not None
-    files: dict[int, str] = {}
-    networks = {}
-    with_types = FRAMINGS[loaded.inputs.framing](loaded.tokenizer).has_types
-    for side, network in loaded.networks.items():
-        if id(network) not in files:
-            files[id(network)] = f"{side}{backend.suffix}"
-            backend.export(
-                network,
-                output / files[id(network)],
-                with_types=with_types,
-                precision=precision,
-                examples=(examples or {}).get(side, ()),
-            )
-        networks[side] = files[id(network)]
+    settings = {"with_types": FRAMINGS[loaded.inputs.framing](loaded.tokenizer).has_types, "precision": precision}
+    write = backend.export
+
+    def written(side: str, network: Network) -> str:
+        file = f"{side}{backend.suffix}"
+        write(network, output / file, **settings, examples=(examples or {}).get(side, ()))
+        return file
+
+    networks = _once(loaded.networks, written)
     loaded.tokenizer.backend_tokenizer.save(str(output / "tokenizer.json"))
-    if loaded.crossing is not None and not loaded.crossing.searchable:
+    if loaded.crossing is not None:
         from reranker_kd.models.crossing import save_crossing
 
         save_crossing(loaded.crossing, output)
@@ -193,10 +193,10 @@ def backends_for(options: ModelOptions) -> Iterator[Backend]:
         backend.check_installed()
         yield backend
         return
-    device = torch_device(options.device)
+    device = options.device or default_device()
     in_half = options.precision == "bfloat16" or (options.precision == "auto" and computes_in_bfloat16(device))
     installed = [backend for backend in BACKENDS.values() if backend.installed()]
-    preferred = {backend.name: backend.preference(device, in_half) for backend in installed}
+    preferred = {backend.name: backend.preference(device.partition(":")[0], in_half) for backend in installed}
     yield from sorted(
         (backend for backend in installed if preferred[backend.name] is not None),
         key=lambda backend: -(preferred[backend.name] or 0),
@@ -206,15 +206,12 @@ def backends_for(options: ModelOptions) -> Iterator[Backend]:
 def _of_networks(folder: Path, loaded: LoadedNetworks, backend: Backend, options: ModelOptions) -> LoadedModel:
     tokenizer = FRAMINGS[loaded.inputs.framing](loaded.tokenizer)
     device = torch_device(options.device if backend.export is None else options.device or "cpu")
-    # The crossing within a tower moves to the tower's device.
-    crossing = None if loaded.crossing is None or loaded.crossing.searchable else loaded.crossing.copy()
-    made: dict[int, Engine] = {}
-    for network in loaded.networks.values():
-        if id(network) not in made:
-            runner = backend.make(network, with_types=tokenizer.has_types, precision=options.precision, device=device)
-            made[id(network)] = _engine(runner, tokenizer, options)
-    engines = {side: made[id(network)] for side, network in loaded.networks.items()}
-    return LoadedModel(folder, loaded.inputs, tokenizer, engines, crossing)
+
+    def made(_: str, network: Network) -> Engine:
+        runner = backend.make(network, with_types=tokenizer.has_types, precision=options.precision, device=device)
+        return _engine(runner, tokenizer, options)
+
+    return LoadedModel(folder, loaded.inputs, tokenizer, _once(loaded.networks, made), loaded.crossing)
 
 
 def _of_export(folder: Path, export: Export, options: ModelOptions, source: Path | None = None) -> LoadedModel:
@@ -238,22 +235,32 @@ def _of_export(folder: Path, export: Export, options: ModelOptions, source: Path
     tokenizer = FRAMINGS[export.framing](SavedTokenizer(folder, export))
     backend.check_installed()
     assert backend.open is not None
-    opened: dict[str, Engine] = {}
-    for file in export.networks.values():
-        if file not in opened:
-            try:
-                opened[file] = _engine(backend.open(folder / file, precision), tokenizer, options)
-            except RuntimeError as error:
-                message = str(error).strip().splitlines()[-1]
-                raise ModelError(f"{folder / file}: cannot be read: {message}: export it again") from error
+    open_file = backend.open
+
+    def opened(_: str, file: str) -> Engine:
+        try:
+            return _engine(open_file(folder / file, precision), tokenizer, options)
+        except RuntimeError as error:
+            message = str(error).strip().splitlines()[-1]
+            raise ModelError(f"{folder / file}: cannot be read: {message}: export it again") from error
+
+    engines = _once(export.networks, opened)
     crossing = None
     if export.texts is not None and export.texts.crossing not in ("cosine", "dot"):
         from reranker_kd.models.crossing import load_crossing
 
         assert export.dimension is not None
         crossing = load_crossing(folder, export.texts.crossing, export.dimension)
-    engines = {side: opened[file] for side, file in export.networks.items()}
     return LoadedModel(source or folder, export, tokenizer, engines, crossing)
+
+
+def _once(sides: Mapping[str, Given], make: Callable[[str, Given], Made]) -> dict[str, Made]:
+    """Return what is made of each side's network or file, of one that serves two sides once, by the first's name."""
+    made: dict[Given, Made] = {}
+    for side, given in sides.items():
+        if given not in made:
+            made[given] = make(side, given)
+    return {side: made[given] for side, given in sides.items()}
 
 
 def _engine(runner: Runner, tokenizer: PairTokenizer, options: ModelOptions) -> Engine:
@@ -270,10 +277,10 @@ def _cache_folder(folder: Path, backend: Backend, options: ModelOptions) -> Path
     return Path(place).expanduser() / key
 
 
-def _keep(folder: Path, loaded: LoadedNetworks, backend: Backend, kept: Path) -> bool:
-    """Write compiled networks to where they are kept; tell whether they could be written."""
+def _keep(folder: Path, loaded: LoadedNetworks, backend: Backend, kept: Path) -> Export | None:
+    """Write compiled networks to where they are kept; return what lies there, None where nothing could be written."""
     if not hasattr(loaded.tokenizer, "backend_tokenizer"):
-        return False
+        return None
     temporary = kept.with_name(f".{kept.name}.{secrets.token_hex(4)}.part")
     try:
         temporary.mkdir(parents=True)
@@ -281,7 +288,7 @@ def _keep(folder: Path, loaded: LoadedNetworks, backend: Backend, kept: Path) ->
         temporary.replace(kept)
     except OSError:
         # No room, no right to write, or another process was first: it runs all the same.
-        return (kept / EXPORT_FILE).is_file()
+        pass
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return True
+    return read_export(kept)

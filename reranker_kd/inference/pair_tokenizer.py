@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -19,19 +20,24 @@ TokenIds = npt.NDArray[np.int32]
 class Frame:
     """The special tokens that a tokenizer puts around one text or a pair, with their token types.
 
-    ``before`` text one, ``between`` the two, ``after`` the last; ``types`` in the order before, first text,
-    between, second text, after (each one token type, since no tokenizer changes it within a part).
+    :param specials: before, between and after the texts
+    :param types: the token type of each part, special tokens and texts in turn: no tokenizer changes it within a part
     """
 
-    before: tuple[int, ...]
-    between: tuple[int, ...]
-    after: tuple[int, ...]
-    types: tuple[int, int, int, int, int]
+    specials: tuple[tuple[int, ...], ...]
+    types: tuple[int, ...]
 
     @property
     def size(self) -> int:
         """Number of special tokens."""
-        return len(self.before) + len(self.between) + len(self.after)
+        return sum(map(len, self.specials))
+
+    def around(self, *texts: TokenIds) -> TokenSequence:
+        """Return the texts with the special tokens around them."""
+        first, *others = (np.asarray(ids, dtype=np.int32) for ids in self.specials)
+        parts = [first, *chain.from_iterable(zip(texts, others, strict=True))]
+        types = np.repeat(np.asarray(self.types, dtype=np.int32), [len(part) for part in parts])
+        return TokenSequence(np.concatenate(parts), types)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,7 @@ class PairTokenizer:
         self._tokenizer = tokenizer
         self.pad_id = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0)
         self.has_types = "token_type_ids" in tokenizer.model_input_names
-        self.single_frame = self._probe("winter", None)
+        self.single_frame = self._probe("winter")
         self.pair_frame = self._probe("winter", "summer")
         self._check_pairs()
 
@@ -80,13 +86,11 @@ class PairTokenizer:
 
     def single(self, ids: TokenIds) -> TokenSequence:
         """Frame one text."""
-        frame = self.single_frame
-        return _joined([frame.before, ids, frame.after], [frame.types[0], frame.types[1], frame.types[4]])
+        return self.single_frame.around(ids)
 
     def pair(self, first: TokenIds, second: TokenIds) -> TokenSequence:
         """Frame a pair of texts."""
-        frame = self.pair_frame
-        return _joined([frame.before, first, frame.between, second, frame.after], frame.types)
+        return self.pair_frame.around(first, second)
 
     def _check_pairs(self) -> None:
         texts = ("the sea", "and the land")
@@ -94,27 +98,20 @@ class PairTokenizer:
         if self.pair(*self.encode(texts)).ids.tolist() != expected:
             raise ModelError(f"{self._tokenizer.name_or_path}: its tokenizer does not treat the texts of a pair apart")
 
-    def _probe(self, first: str, second: str | None) -> Frame:
-        whole = self._tokenizer(first, second, return_token_type_ids=True, truncation=False)
-        ids, types = list(whole["input_ids"]), list(whole["token_type_ids"])
+    def _probe(self, *texts: str) -> Frame:
+        whole = self._tokenizer(*texts, return_token_type_ids=True, truncation=False)
         # A tokenizer without token types reports zeros.
-        parts = self.encode([first] if second is None else [first, second])
-        start = _position(ids, parts[0].tolist(), 0)
-        end = start + len(parts[0])
-        second_start = _position(ids, parts[1].tolist(), end) if second is not None else end
-        second_end = second_start + (len(parts[1]) if second is not None else 0)
-        if start < 0 or second_start < 0:
-            raise ModelError(f"{self._tokenizer.name_or_path}: its tokenizer changes texts when it frames them")
-
-        def type_at(position: int) -> int:
-            return int(types[position]) if 0 <= position < len(types) else 0
-
-        return Frame(
-            before=tuple(ids[:start]),
-            between=tuple(ids[end:second_start]),
-            after=tuple(ids[second_end:]),
-            types=(type_at(0), type_at(start), type_at(end), type_at(second_start), type_at(len(types) - 1)),
-        )
+        ids, types = list(whole["input_ids"]), list(whole["token_type_ids"])
+        specials, kinds = [], []
+        end = 0
+        for part in self.encode(texts):
+            start = _position(ids, part.tolist(), end)
+            if start < 0:
+                raise ModelError(f"{self._tokenizer.name_or_path}: its tokenizer changes texts when it frames them")
+            specials.append(tuple(ids[end:start]))
+            kinds += [int(types[max(start - 1, 0)]), int(types[start])]
+            end = start + len(part)
+        return Frame((*specials, tuple(ids[end:])), (*kinds, int(types[-1])))
 
 
 class EachFramedTokenizer(PairTokenizer):
@@ -126,8 +123,8 @@ class EachFramedTokenizer(PairTokenizer):
     def __init__(self, tokenizer: Any) -> None:
         super().__init__(tokenizer)
         self.has_types = True
-        single = self.single_frame
-        self.pair_frame = replace(self.pair_frame, before=single.before, between=single.after + single.before)
+        before, after = self.single_frame.specials
+        self.pair_frame = Frame((before, after + before, after), (0, 0, 0, 1, 1))
 
     def _check_pairs(self) -> None:
         # Pairs are framed here, and not as the tokenizer would.
@@ -164,13 +161,6 @@ def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
     return (shorter, longer) if first <= second else (longer, shorter)
 
 
-def _joined(parts: Sequence[npt.ArrayLike], types: Sequence[int]) -> TokenSequence:
-    arrays = [np.asarray(part, dtype=np.int32) for part in parts]
-    return TokenSequence(np.concatenate(arrays), np.repeat(np.asarray(types, dtype=np.int32), [*map(len, arrays)]))
-
-
 def _position(ids: list[int], wanted: list[int], start: int) -> int:
-    for position in range(start, len(ids) - len(wanted) + 1):
-        if ids[position : position + len(wanted)] == wanted:
-            return position
-    return -1
+    places = range(start, len(ids) - len(wanted) + 1)
+    return next((place for place in places if ids[place : place + len(wanted)] == wanted), -1)

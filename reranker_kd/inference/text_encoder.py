@@ -33,10 +33,14 @@ class TextEncoder:
     :param name: by what name it was asked for
     :param max_length: tokens of an input, special tokens included; None takes the model's own limits
     :raises InputError: a length that the model does not take
+    :ivar crossing: how embeddings are compared: ``cosine``, ``dot`` or ``residual``
+    :ivar searchable: whether a score is an inner product, so that the best documents can be searched by it
+    :ivar query_room: tokens of a query that are seen, without special tokens
+    :ivar document_room: tokens of a document that are seen, likewise
     """
 
     def __init__(self, model: LoadedModel, name: str, max_length: int | None = None) -> None:
-        inputs = model.inputs
+        inputs = self.inputs = model.inputs
         assert inputs.texts is not None and inputs.dimension is not None
         self.name = name
         self.folder = model.folder
@@ -44,10 +48,15 @@ class TextEncoder:
         self.dimension = inputs.dimension
         self._model = model
         self._texts = inputs.texts
-        query_length = _shorter(max_length, inputs.texts.max_query_length)
+        self.crossing = inputs.texts.crossing
+        self.searchable = model.crossing is None
+        # A twin's queries are kept shorter than its documents: asking for longer documents leaves them so.
+        query_length = min(filter(None, (max_length, inputs.texts.max_query_length)), default=None)
         document_length = max_length or inputs.texts.max_length
         self.max_query_length = checked_length(query_length, inputs.limit, model.folder, shortest=_SHORTEST)
         self.max_document_length = checked_length(document_length, inputs.limit, model.folder, shortest=_SHORTEST)
+        self.query_room = self.max_query_length - model.tokenizer.single_frame.size
+        self.document_room = self.max_document_length - model.tokenizer.single_frame.size
 
     def sequences(self, pairs: Sequence[tuple[str, str]]) -> dict[str, list[TokenSequence]]:
         """Return what each tower gets for pairs of a query and a text; both kinds, where it is one tower."""
@@ -60,26 +69,6 @@ class TextEncoder:
         if self._model.engines["query"] is self._model.engines["document"]:
             sides["query"] += sides["document"]
         return sides
-
-    @property
-    def crossing(self) -> str:
-        """How embeddings are compared: ``cosine``, ``dot`` or ``residual``."""
-        return self._texts.crossing
-
-    @property
-    def searchable(self) -> bool:
-        """Whether a score is an inner product, so that the best documents can be searched by it."""
-        return self._model.crossing is None
-
-    @property
-    def query_room(self) -> int:
-        """Tokens of a query that are seen, without special tokens."""
-        return self.max_query_length - self.tokenizer.single_frame.size
-
-    @property
-    def document_room(self) -> int:
-        """Tokens of a document that are seen, without special tokens."""
-        return self.max_document_length - self.tokenizer.single_frame.size
 
     def query_tokens(self, queries: Sequence[str]) -> list[TokenIds]:
         """Return the tokens of queries, the model's prompt included, uncut."""
@@ -157,8 +146,3 @@ def load_encoder(name: str | Path, **options: Any) -> TextEncoder:
             "bi-encoder"
         )
     return TextEncoder(model, str(name), asked.max_length)
-
-
-def _shorter(asked: int | None, own: int | None) -> int | None:
-    # A twin's queries are kept shorter than its documents: asking for longer documents leaves them so.
-    return min(asked, own) if asked and own else asked or own

@@ -16,6 +16,7 @@ from pydantic import Field
 from reranker_kd.errors import ModelError, RecipeError
 from reranker_kd.models.kind import Kind, Shape, Start
 from reranker_kd.models.network import Network
+from reranker_kd.models.shrinking import leading_directions
 
 
 class BertBiLSTMShape(Shape):
@@ -145,24 +146,6 @@ def _taken(states: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
     return states.flatten(0, 1).index_select(0, cells).view_as(states)
 
 
-def reduced_embeddings(table: torch.Tensor, width: int) -> torch.Tensor:
-    """Return embeddings (V, width) whose inner products are nearest to those of a wider table (V, d).
-
-    Projected on the first right singular vectors, without centring: of all embeddings of that width, these have
-    the inner products nearest in the least squares sense (Eckart and Young 1936). At full width they stay as they are.
-
-    :raises ModelError: width is larger than d
-    """
-    if width > table.shape[1]:
-        raise ModelError(f"embedding_size {width} is larger than the {table.shape[1]} of the table: take at most that")
-    if width == table.shape[1]:
-        return table
-    wide = table.detach().double()
-    # The eigenvectors of the small (d, d) matrix, ascending, are the singular vectors of the tall table.
-    directions = torch.linalg.eigh(wide.T @ wide).eigenvectors.flip(1)[:, :width]
-    return (wide @ directions).to(table.dtype)
-
-
 def build(shape: BertBiLSTMShape, start: Start) -> BertBiLSTM:
     """Return a BertBiLSTM whose word pieces start from those of a BERT; all else is random.
 
@@ -176,8 +159,9 @@ def build(shape: BertBiLSTMShape, start: Start) -> BertBiLSTM:
         raise RecipeError(f"student.embedding_size: {width} is wider than the {table.shape[1]} that it starts from")
     network = BertBiLSTM(shape.model_copy(update={"vocabulary_size": len(table), "embedding_size": width}))
     if not shape.random:
+        reduced = table if width == table.shape[1] else table.double() @ leading_directions(table, width)
         with torch.no_grad():
-            network.words.weight.copy_(reduced_embeddings(table, width))
+            network.words.weight.copy_(reduced)
     return network
 
 

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from reranker_kd.errors import ModelError
+from reranker_kd.models.folder import first_line
 
 WEIGHTS = "model.safetensors"
 COMPACT_WEIGHTS = "model.int8.safetensors"
@@ -65,4 +66,4 @@ def load_weights(folder: Path, name: str = WEIGHTS) -> dict[str, torch.Tensor]:
     try:
         return expanded(load_file(path))
     except Exception as error:
-        raise ModelError(f"{path}: cannot be loaded: {str(error).splitlines()[0]}: save the model again") from error
+        raise ModelError(f"{path}: cannot be loaded: {first_line(error)}: save the model again") from error

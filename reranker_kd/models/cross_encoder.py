@@ -46,28 +46,16 @@ class CrossEncoder(Network):
 
     def lower_precision(self, dtype: torch.dtype) -> None:
         """Run all but the last layer in ``dtype``: scores rounded to half precision would tie by accident."""
-        name, head = [
-            (name, module)
-            for name, module in self.classifier.named_modules()
-            if isinstance(module, torch.nn.Linear) and module.out_features == self.classifier.config.num_labels
-        ][-1]
-        in_full = copy.deepcopy(head)
+        linear = [module for module in self.classifier.modules() if isinstance(module, torch.nn.Linear)]
+        head = [layer for layer in linear if layer.out_features == self.classifier.config.num_labels][-1]
+        in_full = copy.deepcopy(head.state_dict())
         self.classifier.to(dtype)
-        parent, _, last = name.rpartition(".")
-        setattr(self.classifier.get_submodule(parent), last, _InFloat32(in_full))
+        head.float().load_state_dict(in_full)
+        head.register_forward_pre_hook(lambda _, hidden: (hidden[0].float(),))
 
     def forward(self, **inputs: torch.Tensor) -> torch.Tensor:
         logits = self.classifier(**inputs).logits.float()
         return logits if logits.shape[1] == 1 else logits[:, 1:] - logits[:, :1]
-
-
-class _InFloat32(torch.nn.Module):
-    def __init__(self, layer: torch.nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        return self.layer(hidden.float())
 
 
 def build(shape: CrossEncoderShape, start: Start) -> CrossEncoder:
@@ -93,11 +81,14 @@ def load(_kind: Kind, folder: Path) -> CrossEncoder:
     labels = classifier.config.num_labels
     if labels not in (1, 2):
         raise ModelError(f"{folder}: has {labels} labels; a reranker has one (a score) or two (not relevant, relevant)")
-    return CrossEncoder(CrossEncoderShape(max_length=None), classifier)
+    interpolate = getattr(classifier.config, "interpolate", 0.0)
+    return CrossEncoder(CrossEncoderShape(max_length=None, interpolate=interpolate), classifier)
 
 
 def save(_kind: Kind, network: CrossEncoder, tokenizer: Any, folder: Path) -> None:
     """Write a folder as transformers has it, which sentence-transformers' CrossEncoder opens."""
+    if network.shape.interpolate:
+        network.classifier.config.interpolate = network.shape.interpolate
     with quiet_transformers():
         network.classifier.save_pretrained(folder)
         tokenizer.save_pretrained(folder)

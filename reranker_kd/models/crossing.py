@@ -6,14 +6,15 @@ against a teacher's logit. All that can be precomputed for a document lies befor
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch.nn.functional import normalize
 
 from reranker_kd.errors import ModelError
+from reranker_kd.models.compact import load_weights
+from reranker_kd.models.folder import first_line
 
 _FILE = "crossing.safetensors"
 
@@ -28,10 +29,6 @@ class DotCrossing(torch.nn.Module):
     def prepare(self, embeddings: torch.Tensor) -> torch.Tensor:
         """Return the form in which embeddings (n, d) are kept and crossed."""
         return embeddings
-
-    def copy(self) -> DotCrossing:
-        """Return a copy in evaluation mode, which stays where it is when the model moves to a device."""
-        return copy.deepcopy(self).eval()
 
     def forward(self, queries: torch.Tensor, documents: torch.Tensor) -> torch.Tensor:
         """Return the scores (n,) of prepared query and document embeddings, both (n, d), row by row."""
@@ -91,15 +88,8 @@ class ResidualCrossing(DotCrossing):
 
 
 def make_crossing(name: str, width: int) -> DotCrossing:
-    """Return a new crossing layer by its name: cosine, dot or residual.
-
-    :raises ValueError: no such crossing
-    """
-    if name == "residual":
-        return ResidualCrossing(width)
-    if name not in ("cosine", "dot"):
-        raise ValueError(f"no crossing {name!r}; known: cosine, dot, residual")
-    return CosineCrossing() if name == "cosine" else DotCrossing()
+    """Return a new crossing layer by its name: cosine, dot or residual."""
+    return ResidualCrossing(width) if name == "residual" else CosineCrossing() if name == "cosine" else DotCrossing()
 
 
 def save_crossing(crossing: DotCrossing, folder: Path) -> None:
@@ -113,8 +103,9 @@ def load_crossing(folder: Path, name: str, width: int) -> DotCrossing:
     :raises ModelError: a broken file, or weights that do not fit
     """
     crossing = make_crossing(name, width)
+    weights = load_weights(folder, _FILE)
     try:
-        crossing.load_state_dict(load_file(folder / _FILE))
-    except Exception as error:
-        raise ModelError(f"{folder / _FILE}: cannot be loaded: {str(error).splitlines()[0]}") from None
+        crossing.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ModelError(f"{folder / _FILE}: cannot be loaded: {first_line(error)}") from None
     return crossing.eval()

@@ -55,7 +55,11 @@ def read_export(folder: Path) -> Export | None:
     try:
         content = read_json(path)
         if "reads" not in content:
-            content |= _read_off_the_kind(content.get("kind"), path)
+            # Earlier versions left these to the kind, which is imported for that.
+            from reranker_kd.models.kinds import kind_named
+
+            kind = kind_named(content.get("kind"), path)
+            content |= {"kind": kind.name, "reads": kind.reads, "framing": kind.framing}
         export = Export.model_validate(content)
     except ValidationError as error:
         raise ModelError(f"{path}: {first_fault(error)}: export the model again") from None
@@ -63,14 +67,6 @@ def read_export(folder: Path) -> Export | None:
         if Path(name).name != name or not (folder / name).is_file():
             raise ModelError(f"{path}: names {name}, which is not in the folder: export the model again")
     return export
-
-
-def _read_off_the_kind(name: Any, path: Path) -> dict[str, str]:
-    """Return what files of earlier versions leave to the kind, which is imported for that."""
-    from reranker_kd.models.kinds import kind_named
-
-    kind = kind_named(name, path)
-    return {"kind": kind.name, "reads": kind.reads, "framing": kind.framing}
 
 
 class SavedTokenizer:

@@ -27,10 +27,9 @@ def fetch_from_hub(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=list(_FETCHED)))
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
             f"{name}: no such folder, bundled student or installed model, and not to be had from the "
-            f"Hugging Face hub: {reason}"
+            f"Hugging Face hub: {first_line(error)}"
         ) from error
 
 
@@ -80,6 +79,11 @@ def content_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def optional_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object of a file, an empty one where there is no file; see :func:`read_json`."""
+    return read_json(path) if path.is_file() else {}
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object of a model's file.
 
@@ -92,3 +96,8 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ModelError(f"{path}: expected a JSON object")
     return content
+
+
+def first_line(error: Exception) -> str:
+    """Return what an error of another library says, in one line."""
+    return " ".join(str(error).strip().split("\n", 1)[0].split()) or type(error).__name__

@@ -72,6 +72,11 @@ class GatedCrossEncoder(Network):
         """Run the transformer in ``dtype``; pooling and what follows stay in float32."""
         self.transformer.to(dtype)
 
+    def observed(self) -> dict[str, float]:
+        """Return how far the gates are open: what the widest, and the mean, lets through of an own token's weight."""
+        through = (_GATE_UNIT * self.gates.detach()).exp()
+        return {"gates_mean": float(through.mean()), "gates_widest": float(through.max())}
+
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
         """Score rows of tokens.
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from reranker_kd.models import own_layout
 from reranker_kd.models.network import Network
 from reranker_kd.models.settings import Framing
+from reranker_kd.models.start import ModelStart, SavedStart
 
 
 class Shape(BaseModel):
@@ -24,6 +24,7 @@ class Shape(BaseModel):
     :param max_length: tokens of an input, special tokens included; None leaves it to the transformer
     :param dropout: in training; soft targets over many pairs leave little to regularise, and on a CPU it takes most of
         the time
+    :param interpolate: weight of the first stage's z-scores beside the model's, where a user names none
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -33,6 +34,7 @@ class Shape(BaseModel):
     random: bool = False
     max_length: int | None = Field(default=160, ge=16)
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    interpolate: float = Field(default=0.0, ge=0, allow_inf_nan=False)
 
 
 class TransformerShape(Shape):
@@ -49,18 +51,8 @@ class TransformerShape(Shape):
     embedding_size: int | None = Field(default=None, ge=1)
 
 
-class Start(Protocol):
-    """What a network is built from: another model, or the folder that it was saved in."""
-
-    def transformer(self, shape: TransformerShape, name: str) -> Any:
-        """Return a transformer of the shape; ``name`` is its folder beneath a saved student's."""
-
-    def word_embeddings(self) -> torch.Tensor | None:
-        """Return the word embeddings (vocabulary_size, d) to start from, or None where all weights are loaded later."""
-
-
-def _recognises_none(_folder: Path, _config: dict[str, Any]) -> bool:
-    return False
+Start = ModelStart | SavedStart
+"""What a network is built from: another model, or the folder that it was saved in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +83,7 @@ class Kind:
     encoder: Callable[[Any], Any] = lambda _: None
     around: Callable[[Any, Any], Any] = lambda _, transformer: transformer
     transformers: Callable[[Any], dict[str, Any]] = lambda _: {}
-    recognises: Callable[[Path, dict[str, Any]], bool] = _recognises_none
+    recognises: Callable[[Path, dict[str, Any]], bool] = lambda _folder, _config: False
     reader: Callable[[Any, Path], Any] = own_layout.load
     writer: Callable[[Any, Any, Any, Path], None] = own_layout.save
     opens_in: Callable[[Any], str] = lambda _: ""

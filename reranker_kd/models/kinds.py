@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import PlainValidator, SerializeAsAny, ValidationInfo
 
 from reranker_kd.errors import InputError, ModelError
-from reranker_kd.models.folder import EXPORT_FILE, read_json
+from reranker_kd.models.folder import EXPORT_FILE, optional_json, read_json
 from reranker_kd.models.kind import Kind, Shape
 from reranker_kd.models.start import load_token_encoder
 from reranker_kd.registry import Registry
@@ -48,7 +48,7 @@ def kind_of(folder: Path) -> Kind:
     """
     if (folder / EXPORT_FILE).is_file():
         return kind_named(read_json(folder / EXPORT_FILE).get("kind"), folder / EXPORT_FILE)
-    config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
+    config = optional_json(folder / "config.json")
     if config.get("model_type") in KINDS:
         return KINDS[config["model_type"]]
     for kind in KINDS.values():
@@ -68,7 +68,7 @@ def token_encoder_of(folder: Path) -> Any:
 
     :raises ModelError: it cannot be loaded, or there is none in it
     """
-    config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
+    config = optional_json(folder / "config.json")
     if not (folder / "modules.json").is_file() and config.get("model_type") not in KINDS:
         return load_token_encoder(folder)
     kind = kind_of(folder)

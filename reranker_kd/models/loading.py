@@ -14,7 +14,7 @@ from transformers.utils import logging
 
 from reranker_kd.errors import ModelError
 from reranker_kd.models.compact import COMPACT_WEIGHTS, load_weights
-from reranker_kd.models.folder import check_weights
+from reranker_kd.models.folder import check_weights, first_line
 
 
 def load_transformer(auto_class: Any, folder: Path, *, may_lack: tuple[str, ...] = ()) -> Any:
@@ -40,7 +40,7 @@ def load_transformer(auto_class: Any, folder: Path, *, may_lack: tuple[str, ...]
         except ModelError:
             raise
         except Exception as error:
-            raise ModelError(f"{folder}: cannot load the model: {_first_line(error)}") from error
+            raise ModelError(f"{folder}: cannot load the model: {first_line(error)}") from error
     missing = sorted(key for key in report["missing_keys"] if not key.startswith(may_lack or ("\0",)))
     if missing:
         raise ModelError(
@@ -73,7 +73,7 @@ def load_tokenizer(folder: Path) -> Any:
             return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except Exception as error:
             raise ModelError(
-                f"{folder}: cannot load the tokenizer: {_first_line(error)}: save it beside the model, with "
+                f"{folder}: cannot load the tokenizer: {first_line(error)}: save it beside the model, with "
                 "save_pretrained"
             ) from error
 
@@ -84,9 +84,9 @@ def longest_input(encoder: Any, shape: Any, tokenizer: Any) -> int:
     :param encoder: its transformer, whose positions are numbered; None without one, which leaves it to the shape
     """
     limits = [] if encoder is not None else [shape.max_length]
-    config = getattr(encoder, "config", None)
+    config: Any = getattr(encoder, "config", None)
     positions = getattr(config, "max_position_embeddings", None)
-    if config is not None and isinstance(positions, int) and positions > 0:
+    if isinstance(positions, int) and positions > 0:
         # RoBERTa and its kin number positions from the padding token's id + 1.
         limits.append(positions - (config.pad_token_id + 1 if config.model_type in _OFFSET_POSITIONS else 0))
     # Tokenizers without a limit report a huge number.
@@ -105,17 +105,7 @@ _VOCABULARIES = (
 )
 
 _OFFSET_POSITIONS = frozenset(
-    {
-        "roberta",
-        "xlm-roberta",
-        "xlm-roberta-xl",
-        "camembert",
-        "data2vec-text",
-        "longformer",
-        "mpnet",
-        "ibert",
-        "xmod",
-    }
+    ["roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "data2vec-text", "longformer", "mpnet", "ibert", "xmod"]
 )
 
 
@@ -133,7 +123,3 @@ def quiet_transformers() -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
-
-
-def _first_line(error: Exception) -> str:
-    return " ".join(str(error).strip().split("\n", 1)[0].split()) or type(error).__name__

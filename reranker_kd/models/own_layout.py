@@ -23,37 +23,61 @@ from reranker_kd.models.start import SavedStart
 from reranker_kd.sections import first_fault
 
 if TYPE_CHECKING:
-    from reranker_kd.models.kind import Kind, Shape
+    from reranker_kd.models.kind import Kind
 
 HEADS = "heads.safetensors"
 CONFIG = "config.json"
 
 
-def save(kind: Kind, network: Any, tokenizer: Any, folder: Path) -> None:
+def save(kind: Kind, network: Any, tokenizer: Any, folder: Path, config: str = CONFIG) -> None:
     """Write a network and its tokenizer into a folder.
 
+    :param config: another file for the shape, where ``config.json`` is that of the one transformer in the same folder
     :raises ModelError: the tokenizer knows more word pieces than the network
     """
-    pieces = getattr(network.shape, "vocabulary_size", None)
+    shape = network.shape
+    pieces = getattr(shape, "vocabulary_size", None)
     if pieces is not None and len(tokenizer) > pieces:
         raise ModelError(f"vocabulary_size is {pieces}, but the tokenizer has {len(tokenizer)} pieces")
     folder.mkdir(parents=True, exist_ok=True)
+    transformers = kind.transformers(network)
     with quiet_transformers():
         tokenizer.save_pretrained(folder)
-        for name, transformer in kind.transformers(network).items():
-            transformer.save_pretrained(folder / name)
-    write_heads(kind, network, folder)
-    write_shape(network.shape, folder / CONFIG)
+        for name, transformer in transformers.items():
+            transformer.save_pretrained(folder / name if config == CONFIG else folder)
+    save_file(heads_of(kind, network), folder / (HEADS if transformers else WEIGHTS))
+    # What only the making of the student needed is left out.
+    content = {"model_type": shape.kind, **shape.model_dump(exclude={"kind", "start", "random"})}
+    (folder / config).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def load(kind: Kind, folder: Path) -> Network:
-    """Load a network, in float32 and in evaluation mode.
+def load(kind: Kind, folder: Path, config: str = CONFIG) -> Network:
+    """Load a network in float32.
 
-    :raises ModelError: an unknown key, a wrong value, missing or broken weights, or weights that do not fit
+    :param config: as in :func:`save`
+    :raises ModelError: another kind, an unknown key, a wrong value, missing or broken weights, or some that do not fit
     """
-    network = kind.build(read_shape(kind, folder / CONFIG), SavedStart(folder))
-    load_heads(kind, network, folder)
-    return network.eval()
+    content = read_json(folder / config)
+    model_type = content.pop("model_type", None)
+    if model_type != kind.name:
+        raise ModelError(f"{folder / config}: model_type is {model_type!r}, expected {kind.name!r}")
+    try:
+        shape = kind.shape.model_validate({"kind": kind.name, **content})
+    except ValidationError as error:
+        raise ModelError(f"{folder / config}: {first_fault(error)}") from None
+    network = kind.build(shape, SavedStart(folder, in_folders=config == CONFIG))
+    apart = bool(kind.transformers(network))
+    if not apart:
+        check_weights(folder)
+    expected = heads_of(kind, network)
+    given = load_weights(folder, HEADS if apart else WEIGHTS)
+    for name in sorted(given.keys() | expected.keys()):
+        has, needs = (tuple(weights[name].shape) if name in weights else None for weights in (given, expected))
+        if has != needs:
+            fault = "is missing" if has is None else f"has shape {has}, expected {needs or 'no such weight'}"
+            raise ModelError(f"{folder}: the weights do not fit {config}: weight {name} {fault}")
+    network.load_state_dict(given, strict=False)
+    return network
 
 
 def heads_of(kind: Kind, network: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -65,47 +89,3 @@ def heads_of(kind: Kind, network: torch.nn.Module) -> dict[str, torch.Tensor]:
     }
     kept = network.state_dict(keep_vars=True)
     return {name: value.detach().clone() for name, value in kept.items() if id(value) not in within}
-
-
-def write_heads(kind: Kind, network: Any, folder: Path) -> None:
-    """Write the weights that :func:`heads_of` names into a folder."""
-    save_file(heads_of(kind, network), folder / (HEADS if kind.transformers(network) else WEIGHTS))
-
-
-def load_heads(kind: Kind, network: torch.nn.Module, folder: Path) -> None:
-    """Load the weights that :func:`heads_of` names from a folder into a network.
-
-    :raises ModelError: missing or broken weights, or weights that do not fit
-    """
-    apart = bool(kind.transformers(network))
-    if not apart:
-        check_weights(folder)
-    expected = heads_of(kind, network)
-    given = load_weights(folder, HEADS if apart else WEIGHTS)
-    for name in sorted(given.keys() | expected.keys()):
-        has, needs = (tuple(weights[name].shape) if name in weights else None for weights in (given, expected))
-        if has != needs:
-            fault = "is missing" if has is None else f"has shape {has}, expected {needs or 'no such weight'}"
-            raise ModelError(f"{folder}: the weights do not fit {CONFIG}: weight {name} {fault}")
-    network.load_state_dict(given, strict=False)
-
-
-def write_shape(shape: Shape, path: Path) -> None:
-    """Write a shape; what only the making of the student needed is left out."""
-    content = shape.model_dump(exclude={"kind", "start", "random"})
-    path.write_text(json.dumps({"model_type": shape.kind, **content}, indent=2) + "\n", encoding="utf-8")
-
-
-def read_shape(kind: Kind, path: Path) -> Any:
-    """Return the shape in a file.
-
-    :raises ModelError: another kind, an unknown key or a wrong value
-    """
-    content = read_json(path)
-    model_type = content.pop("model_type", None)
-    if model_type != kind.name:
-        raise ModelError(f"{path}: model_type is {model_type!r}, expected {kind.name!r}")
-    try:
-        return kind.shape.model_validate({"kind": kind.name, **content})
-    except ValidationError as error:
-        raise ModelError(f"{path}: {first_fault(error)}") from None

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch.nn.functional import normalize
 
 from reranker_kd.errors import ModelError
-from reranker_kd.models.folder import read_json
+from reranker_kd.models.folder import first_line, optional_json, read_json
 from reranker_kd.models.pooling import POOLINGS, FixedPooling
 from reranker_kd.models.settings import TextSettings
 from reranker_kd.models.start import load_token_encoder
@@ -100,12 +100,12 @@ def read_sentence_settings(folder: Path) -> TextSettings:
 
     :raises ModelError: a similarity other than cosine and dot
     """
-    content = _optional_json(folder / "config_sentence_transformers.json")
+    content = optional_json(folder / "config_sentence_transformers.json")
     prompts = content.get("prompts") or {}
     similarity: Any = content.get("similarity_fn_name") or "cosine"
     if similarity not in ("cosine", "dot"):
         raise ModelError(f"{folder}: similarity {similarity!r} is not supported; known: cosine, dot")
-    length = _optional_json(folder / "sentence_bert_config.json").get("max_seq_length")
+    length = optional_json(folder / "sentence_bert_config.json").get("max_seq_length")
     return TextSettings(
         crossing=similarity,
         max_query_length=length,
@@ -142,10 +142,6 @@ def sentence_transformers_files(encoder: SentenceEncoder, settings: TextSettings
         },
         "sentence_bert_config.json": {"max_seq_length": settings.max_length, "do_lower_case": False},
     }
-
-
-def _optional_json(path: Path) -> dict[str, Any]:
-    return read_json(path) if path.is_file() else {}
 
 
 def read_modules(folder: Path) -> list[dict[str, Any]]:
@@ -188,5 +184,5 @@ def _load_dense(place: Path) -> torch.nn.Module:
     try:
         linear.load_state_dict({name.removeprefix("linear."): value for name, value in load_file(weights).items()})
     except Exception as error:
-        raise ModelError(f"{weights}: does not fit its config.json: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"{weights}: does not fit its config.json: {first_line(error)}") from error
     return torch.nn.Sequential(linear, getattr(torch.nn, activation)())

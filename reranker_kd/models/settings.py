@@ -41,6 +41,7 @@ class Inputs(BaseModel):
     :param own_length: tokens of an input that the model's author set
     :param texts: of a model that reads texts, how it takes and compares them
     :param dimension: of its embeddings
+    :param interpolate: weight of the first stage's z-scores that its author found best
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -52,3 +53,4 @@ class Inputs(BaseModel):
     own_length: int | None = None
     texts: TextSettings | None = Field(default=None, validation_alias=AliasChoices("texts", "twin"))
     dimension: int | None = None
+    interpolate: float = 0.0

@@ -7,14 +7,15 @@ the result an ELECTRA, whose layers are BERT's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import BertConfig, BertModel, ElectraConfig, ElectraModel
 
 from reranker_kd.errors import RecipeError
+
+if TYPE_CHECKING:
+    from reranker_kd.models.kind import TransformerShape
 
 _OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "camembert"})
 """These number positions from the padding token's id + 1; the rows before are never read."""
@@ -22,36 +23,11 @@ _OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "camembert"})
 _LAYOUTS = frozenset({"bert", "electra", *_OFFSET_POSITIONS})
 
 
-@dataclass(frozen=True, slots=True)
-class TransformerSizes:
-    """The shape of a transformer.
+def shape_from(config: Any, wanted: TransformerShape) -> Any:
+    """Return a shape with what is None in it as a larger transformer's config has it; its layers are a tuple.
 
-    :param layers: which layers of the larger one are kept, counted from 1, in their order
-    :param hidden_size: width of a token's vector
-    :param heads: attention heads
-    :param intermediate_size: width of the feed-forward layers
-    :param embedding_size: width of the embedding table; less than ``hidden_size`` factorises it
-    """
+    A number of layers is spread evenly up to the last one (TinyBERT's mapping).
 
-    layers: tuple[int, ...]
-    hidden_size: int
-    heads: int
-    intermediate_size: int
-    embedding_size: int
-
-
-def shape_from(
-    config: Any,
-    *,
-    layers: int | Sequence[int] | None = None,
-    hidden_size: int | None = None,
-    heads: int | None = None,
-    intermediate_size: int | None = None,
-    embedding_size: int | None = None,
-) -> TransformerSizes:
-    """Return the shape asked for, with what is None as a larger transformer's config has it.
-
-    :param layers: a number, spread evenly up to the last layer (TinyBERT's mapping), or the layers themselves
     :raises RecipeError: another layout than BERT's, layers that the larger one lacks, a width that its heads do not
         divide, or one that is larger
     """
@@ -61,59 +37,52 @@ def shape_from(
             f"of {', '.join(sorted(_LAYOUTS))}"
         )
     depth = config.num_hidden_layers
-    if layers is None:
-        layers = depth
+    layers = depth if wanted.layers is None else wanted.layers
     if isinstance(layers, int):
         if not 1 <= layers <= depth:
             raise RecipeError(f"student.layers: {layers} layers cannot be taken from a model of {depth}")
-        chosen = tuple(round((i + 1) * depth / layers) for i in range(layers))
-    else:
-        chosen = tuple(layers)
-        if not chosen or sorted(set(chosen)) != list(chosen) or not (chosen[0] >= 1 and chosen[-1] <= depth):
-            raise RecipeError(f"student.layers: {list(chosen)} are no ascending layers out of 1 to {depth}")
-    hidden = hidden_size or config.hidden_size
-    if heads is None:
-        # Heads keep their width where that divides the new one.
-        width = config.hidden_size // config.num_attention_heads
-        heads = hidden // width if hidden % width == 0 else config.num_attention_heads
+        layers = tuple(round((i + 1) * depth / layers) for i in range(layers))
+    elif not layers or sorted(set(layers)) != list(layers) or not (layers[0] >= 1 and layers[-1] <= depth):
+        raise RecipeError(f"student.layers: {list(layers)} are no ascending layers out of 1 to {depth}")
+    hidden = wanted.hidden_size or config.hidden_size
+    # Heads keep their width where that divides the new one.
+    width = config.hidden_size // config.num_attention_heads
+    heads = wanted.heads or (config.num_attention_heads if hidden % width else hidden // width)
     if hidden % heads:
         raise RecipeError(f"student.hidden_size: {hidden} does not divide into {heads} heads: change student.heads")
     if hidden > config.hidden_size:
         raise RecipeError(f"student.hidden_size: {hidden} is wider than the {config.hidden_size} that it starts from")
     own = getattr(config, "embedding_size", config.hidden_size)
-    embedding = embedding_size or (own if hidden == config.hidden_size else min(own, hidden))
+    embedding = wanted.embedding_size or (own if hidden == config.hidden_size else min(own, hidden))
     if embedding > hidden:
         raise RecipeError(f"student.embedding_size: {embedding} is wider than hidden_size {hidden}")
-    intermediate = intermediate_size or max(1, config.intermediate_size * hidden // config.hidden_size)
+    intermediate = wanted.intermediate_size or max(1, config.intermediate_size * hidden // config.hidden_size)
     if intermediate > config.intermediate_size:
         raise RecipeError(
             f"student.intermediate_size: {intermediate} is wider than the {config.intermediate_size} it starts from"
         )
-    return TransformerSizes(chosen, hidden, heads, intermediate, embedding)
+    sizes = {"hidden_size": hidden, "heads": heads, "intermediate_size": intermediate, "embedding_size": embedding}
+    return wanted.model_copy(update={"layers": layers, **sizes})
 
 
-def new_transformer(shape: TransformerSizes, config: Any) -> Any:
-    """Return a transformer of random weights: BERT, or ELECTRA where its embedding is factorised."""
+def new_transformer(shape: Any, config: Any) -> Any:
+    """Return random weights of a shape that :func:`shape_from` gave: a BERT, or an ELECTRA if it is factorised."""
+    kept = ("vocab_size", "type_vocab_size", "hidden_act", "layer_norm_eps", "pad_token_id")
+    dropout = ("hidden_dropout_prob", "attention_probs_dropout_prob")
     common = {
-        "vocab_size": config.vocab_size,
+        **{key: getattr(config, key) for key in (*kept, *dropout)},
         "hidden_size": shape.hidden_size,
         "num_hidden_layers": len(shape.layers),
         "num_attention_heads": shape.heads,
         "intermediate_size": shape.intermediate_size,
         "max_position_embeddings": config.max_position_embeddings - _first_position(config),
-        "type_vocab_size": config.type_vocab_size,
-        "hidden_act": config.hidden_act,
-        "layer_norm_eps": config.layer_norm_eps,
-        "pad_token_id": config.pad_token_id,
-        "hidden_dropout_prob": config.hidden_dropout_prob,
-        "attention_probs_dropout_prob": config.attention_probs_dropout_prob,
     }
     if shape.embedding_size == shape.hidden_size:
         return BertModel(BertConfig(**common), add_pooling_layer=False)
     return ElectraModel(ElectraConfig(embedding_size=shape.embedding_size, **common))
 
 
-def shrunk(large: Any, shape: TransformerSizes) -> Any:
+def shrunk(large: Any, shape: Any) -> Any:
     """Return a transformer of a smaller shape that starts from the weights of a larger one.
 
     A narrower width is the projection on the first right singular vectors of the word embeddings: what a weight reads
@@ -122,7 +91,8 @@ def shrunk(large: Any, shape: TransformerSizes) -> Any:
     it is, whatever the number of heads: another one reads the same rows as other heads. A factorised embedding is
     :func:`_factorised`; one that is factorised already is copied.
 
-    :param large: a transformer whose config :func:`shape_from` took, without its pooler or with it
+    :param large: a transformer, without its pooler or with it
+    :param shape: what :func:`shape_from` gave for its config
     :raises RecipeError: heads that cannot come out of the larger ones, or another shape of a factorised embedding
     """
     small = new_transformer(shape, large.config)
@@ -154,10 +124,18 @@ def shrunk(large: Any, shape: TransformerSizes) -> Any:
 
 def _basis(table: torch.Tensor, width: int) -> torch.Tensor | None:
     """Return orthonormal directions (d, width) that keep most of the embeddings; None where nothing is dropped."""
-    if width == table.shape[1]:
-        return None
-    wide = table.double()
-    return torch.linalg.eigh(wide.T @ wide).eigenvectors.flip(1)[:, :width].to(table.dtype)
+    return None if width == table.shape[1] else leading_directions(table, width).to(table.dtype)
+
+
+def leading_directions(table: torch.Tensor, width: int) -> torch.Tensor:
+    """Return the first right singular vectors (d, width), in float64, of a table (V, d), which is not centred.
+
+    Of all projections to that width, theirs have the inner products nearest in the least squares sense (Eckart and
+    Young 1936).
+    """
+    wide = table.detach().double()
+    # The eigenvectors of the small (d, d) matrix, ascending, are the singular vectors of the tall table.
+    return torch.linalg.eigh(wide.T @ wide).eigenvectors.flip(1)[:, :width]
 
 
 def _read(weight: torch.Tensor, basis: torch.Tensor | None) -> torch.Tensor:
@@ -170,9 +148,7 @@ def _norm(weight: torch.Tensor, basis: torch.Tensor | None) -> torch.Tensor:
     return weight if basis is None else (basis.square() * weight[:, None]).sum(0)
 
 
-def _embeddings(
-    weights: dict[str, torch.Tensor], basis: torch.Tensor | None, shape: TransformerSizes
-) -> dict[str, torch.Tensor]:
+def _embeddings(weights: dict[str, torch.Tensor], basis: torch.Tensor | None, shape: Any) -> dict[str, torch.Tensor]:
     tables = {
         key: _read(weights[key], basis)
         for name in ("word", "position", "token_type")
@@ -226,7 +202,7 @@ def _first_position(config: Any) -> int:
 
 
 def _layer(
-    layer: dict[str, torch.Tensor], basis: torch.Tensor | None, shape: TransformerSizes, config: Any
+    layer: dict[str, torch.Tensor], basis: torch.Tensor | None, shape: Any, config: Any
 ) -> dict[str, torch.Tensor]:
     heads = _kept_rows(layer, config, shape)
     norms = layer["intermediate.dense.weight"].norm(dim=1) * layer["output.dense.weight"].norm(dim=0)
@@ -246,7 +222,7 @@ def _layer(
     return {key: value.contiguous() for key, value in small.items()}
 
 
-def _kept_rows(layer: dict[str, torch.Tensor], config: Any, shape: TransformerSizes) -> torch.Tensor:
+def _kept_rows(layer: dict[str, torch.Tensor], config: Any, shape: Any) -> torch.Tensor:
     """Return the rows of query, key and value that are kept: whole heads, or so many rows of every head."""
     old_heads, rows = config.num_attention_heads, config.hidden_size
     by_head = torch.arange(rows).view(old_heads, rows // old_heads)

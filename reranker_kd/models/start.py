@@ -26,14 +26,18 @@ def load_token_encoder(folder: Path) -> Any:
 
 
 class SavedStart:
-    """The folder of a saved student: its transformers as they are, all other weights loaded later."""
+    """The folder of a saved student: its transformers as they are, all other weights loaded later.
 
-    def __init__(self, folder: Path) -> None:
+    :param in_folders: whether each transformer lies in a folder of its own, or the only one in the same folder
+    """
+
+    def __init__(self, folder: Path, *, in_folders: bool = True) -> None:
         self._folder = folder
+        self._in_folders = in_folders
 
     def transformer(self, shape: Any, name: str) -> Any:  # noqa: ARG002
         """Return the transformer of the folder ``name``."""
-        return load_token_encoder(self._folder / name)
+        return load_token_encoder(self._folder / name if self._in_folders else self._folder)
 
     def word_embeddings(self) -> torch.Tensor | None:
         """Return None: they are among the weights that are loaded later."""
@@ -57,14 +61,12 @@ class ModelStart:
         :raises RecipeError: a shape that cannot come out of the model
         """
         config = self._encoder.config
-        sizes = ("layers", "hidden_size", "heads", "intermediate_size", "embedding_size")
-        wanted = shape_from(config, **{size: getattr(shape, size) for size in sizes})
+        wanted = shape_from(config, shape)
         config.hidden_dropout_prob = config.attention_probs_dropout_prob = shape.dropout
         transformer = new_transformer(wanted, config) if shape.random else shrunk(self._encoder, wanted)
         positions = transformer.config.max_position_embeddings
         for key in ("max_length", "max_query_length"):
-            if (getattr(shape, key, None) or 0) > positions:
-                length = getattr(shape, key)
+            if (length := getattr(shape, key, None) or 0) > positions:
                 raise RecipeError(f"student.{key}: {length} tokens do not fit into the {positions} of {self._name}")
         return transformer
 

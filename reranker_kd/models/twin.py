@@ -17,7 +17,6 @@ from reranker_kd.errors import ModelError
 from reranker_kd.models import own_layout
 from reranker_kd.models.crossing import DotCrossing, make_crossing
 from reranker_kd.models.kind import Kind, Start, TransformerShape
-from reranker_kd.models.loading import quiet_transformers
 from reranker_kd.models.network import Network
 from reranker_kd.models.pooling import FixedPooling, PoolingName, WeightedPooling
 from reranker_kd.models.sentence_encoder import (
@@ -88,7 +87,12 @@ def build(shape: TwinShape, start: Start) -> Twin:
 
     :raises ModelError: towers of different widths
     """
-    towers = [_tower(shape, start.transformer(shape, name)) for name in _tower_names(shape)]
+    towers = []
+    for name in _tower_names(shape):
+        transformer = start.transformer(shape, name)
+        learnt = shape.pooling == "weighted"
+        pooling = WeightedPooling(transformer.config.hidden_size) if learnt else FixedPooling(shape.pooling)
+        towers.append(SentenceEncoder(transformer, pooling))
     widths = [tower.width for tower in towers]
     if len(set(widths)) > 1:
         raise ModelError(f"towers of different widths ({widths[0]} and {widths[1]}) have no common embedding space")
@@ -97,13 +101,6 @@ def build(shape: TwinShape, start: Start) -> Twin:
 
 def _tower_names(shape: TwinShape) -> list[str]:
     return ["tower"] if shape.towers == "shared" else ["query", "document"]
-
-
-def _tower(shape: TwinShape, transformer: Any) -> SentenceEncoder:
-    learnt = shape.pooling == "weighted"
-    return SentenceEncoder(
-        transformer, WeightedPooling(transformer.config.hidden_size) if learnt else FixedPooling(shape.pooling)
-    )
 
 
 def _transformers(twin: Twin) -> dict[str, Any]:
@@ -118,49 +115,36 @@ def _fits_sentence_transformers(twin: Twin) -> bool:
 def save(kind: Kind, twin: Twin, tokenizer: Any, folder: Path) -> None:
     """Write a twin and its tokenizer, as a sentence-transformers folder where that can express it.
 
-    :raises ModelError: a tower with dense layers, as some sentence-transformers models have; they save themselves
+    :raises ModelError: a tower with dense layers or several poolings, as some sentence-transformers models have; they
+        save themselves
     """
     if any(len(tower.layers) for tower in (twin.query_tower, twin.document_tower)):
         raise ModelError("layers after the pooling are not part of a twin's folder")
+    if len(getattr(twin.query_tower.pooling, "names", "")) > 1:
+        raise ModelError("several poolings are not part of a twin's folder")
     if not _fits_sentence_transformers(twin):
         own_layout.save(kind, twin, tokenizer, folder)
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    with quiet_transformers():
-        tokenizer.save_pretrained(folder)
-        twin.query_tower.transformer.save_pretrained(folder)  # type: ignore[operator]
+    own_layout.save(kind, twin, tokenizer, folder, _SHAPE_FILE)
     for name, content in sentence_transformers_files(twin.query_tower, twin.shape, twin.shape.pooling).items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    own_layout.write_heads(kind, twin, folder)
-    own_layout.write_shape(twin.shape, folder / _SHAPE_FILE)
 
 
-def load(kind: Kind, folder: Path) -> Twin:
+def load(kind: Kind, folder: Path) -> Network:
     """Load a twin, or a sentence-transformers bi-encoder as the twin of one tower that it is.
 
     :raises ModelError: a broken folder, an unknown key, weights that do not fit
     """
     if not (folder / MODULES_FILE).is_file():
-        loaded = own_layout.load(kind, folder)
-        assert isinstance(loaded, Twin)
-        return loaded
-    encoder = load_sentence_encoder(folder)
-    if not (folder / _SHAPE_FILE).is_file():
-        return _of_sentence_encoder(folder, encoder)
-    shape = own_layout.read_shape(kind, folder / _SHAPE_FILE)
-    tower = SentenceEncoder(encoder.transformer, encoder.pooling)
-    twin = Twin(shape, tower, tower, make_crossing(shape.crossing, tower.width))
-    own_layout.load_heads(kind, twin, folder)
-    return twin
-
-
-def _of_sentence_encoder(folder: Path, encoder: SentenceEncoder) -> Twin:
-    settings = read_sentence_settings(folder)
+        return own_layout.load(kind, folder)
+    if (folder / _SHAPE_FILE).is_file():
+        return own_layout.load(kind, folder, _SHAPE_FILE)
+    encoder, settings = load_sentence_encoder(folder), read_sentence_settings(folder)
     shape = TwinShape(pooling=getattr(encoder.pooling, "names", ("mean",))[0], **settings.model_dump())
     if shape.crossing == "cosine" and len(encoder.layers) and isinstance(encoder.layers[-1], Normalize):
         # The cosine sees to it.
-        encoder.layers = torch.nn.Sequential(*list(encoder.layers)[:-1])
+        del encoder.layers[-1]
     return Twin(shape, encoder, encoder, make_crossing(shape.crossing, encoder.width))
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from reranker_kd.errors import CandidateError, InputError, ModelError
+from reranker_kd.evaluate.normalisation import z_scores
 from reranker_kd.types import Candidate, FloatArray, Query, Ranking, rank_order
 
 Pair = tuple[str, str]
@@ -88,6 +89,9 @@ class Reranker(metaclass=_LoadedByName):
     ``Reranker("name-or-folder", **options)`` is :func:`reranker_kd.load_reranker`.
     """
 
+    interpolate: float = 0.0
+    """Weight of the first stage's z-scores beside this reranker's own, see :func:`interpolated`; 0 takes its own."""
+
     @abstractmethod
     def score_pairs(self, pairs: Sequence[Pair]) -> FloatArray:
         """Return the relevance of each (query, text), float32 (n,), higher is more relevant.
@@ -122,11 +126,12 @@ class Reranker(metaclass=_LoadedByName):
 
         :raises CandidateError: a candidate without text, or an empty query
         """
-        return self.score_documents([pair for request in requests for pair in _pairs_of(*request)], on_progress)
+        return self.score_documents([pair for request in requests for pair in pairs_of(*request)], on_progress)
 
     def describe(self) -> dict[str, Any]:
         """Return what identifies this reranker in a provenance file, as JSON values."""
-        return {"class": f"{type(self).__module__}.{type(self).__qualname__}"}
+        weight = {"interpolate": self.interpolate} if self.interpolate else {}
+        return {"class": f"{type(self).__module__}.{type(self).__qualname__}", **weight}
 
     def rank(self, query: str, documents: Iterable[DocumentLike], *, top_k: int | None = None) -> Ranking:
         """Return documents in the order of their relevance to a query; long ones are read by passages.
@@ -162,6 +167,8 @@ class Reranker(metaclass=_LoadedByName):
             [(query, head) for (query, _), head in zip(requests, heads, strict=True)], on_progress
         )
         scores = _checked(scored.scores, pairs, self)
+        if self.interpolate:
+            scores = interpolated(scores, heads, self.interpolate)
         # Each head takes its share of the scores.
         remaining = iter(scores.tolist())
         rankings = [
@@ -169,6 +176,21 @@ class Reranker(metaclass=_LoadedByName):
             for (query, candidates), head in zip(requests, heads, strict=True)
         ]
         return RerankedBatch(tuple(rankings), Counts(pairs, scored.passages, scored.split, scored.cut))
+
+
+def interpolated(scores: FloatArray, heads: Sequence[Sequence[Candidate]], weight: float) -> FloatArray:
+    """Return z(model) + weight * z(first stage) within each query, as ``fuse --method zscore`` has it, float32 (n,).
+
+    Scores of a query whose candidates all came with one score stay as they are: there was no first stage.
+
+    :param scores: of the model, float32 (n,)
+    :param heads: the candidates that were scored, query after query, n in all, each with the first stage's score
+    """
+    queries = np.repeat(np.arange(len(heads)), [len(head) for head in heads])
+    first = np.array([candidate.score for head in heads for candidate in head], dtype=np.float64)
+    both = z_scores(scores.astype(np.float64), queries) + weight * (of_first := z_scores(first, queries))
+    told_apart = np.bincount(queries, np.abs(of_first), len(heads))[queries] > 0
+    return np.where(told_apart, both, scores).astype(np.float32)
 
 
 def check_list(texts: Any) -> None:
@@ -202,7 +224,11 @@ def check_query(query: Query) -> None:
         raise CandidateError(query.qid, None, "its text is empty: give it one, or leave the query out")
 
 
-def _pairs_of(query: Query, candidates: Sequence[Candidate]) -> list[Pair]:
+def pairs_of(query: Query, candidates: Sequence[Candidate]) -> list[Pair]:
+    """Return a query with the text of each candidate.
+
+    :raises CandidateError: a candidate without text, or an empty query
+    """
     check_query(query)
     pairs = []
     for candidate in candidates:

@@ -10,8 +10,8 @@ import numpy as np
 
 from reranker_kd.rerank.base import DocumentScores, Pair, Progress, Request, Reranker, check_query, no_progress
 from reranker_kd.rerank.model_reranker import TextReranker
-from reranker_kd.retrieve.dense.compatibility import check_made_by
 from reranker_kd.retrieve.dense.embedding_index import EmbeddingIndex
+from reranker_kd.retrieve.dense.search import check_made_by
 from reranker_kd.types import Candidate, FloatArray
 
 
@@ -29,6 +29,7 @@ class EmbeddingReranker(Reranker):
     def __init__(self, by_text: TextReranker, embeddings: str | Path) -> None:
         self.index = EmbeddingIndex(embeddings)
         self.encoder = by_text.encoder
+        self.interpolate = by_text.interpolate
         self._by_text = by_text
         check_made_by(self.index, self.encoder)
 

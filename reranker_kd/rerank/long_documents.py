@@ -81,7 +81,15 @@ class LongDocuments(Section):
 
 
 class RerankOptions(ModelOptions, LongDocuments):
-    """What a user may ask of a reranker that is a model: how it runs, and how it reads long documents."""
+    """What a user may ask of a reranker that is a model: how it runs, how it reads, and what counts beside it."""
+
+    interpolate: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Weight of the first stage's z-scores, which are added to the model's; 0 for the model alone.  "
+        "[default: the weight on the model's card, or 0]",
+    )
 
 
 def leaves_out(passages: Sequence[tuple[int, int]], tokens: int) -> bool:

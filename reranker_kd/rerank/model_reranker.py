@@ -14,6 +14,7 @@ from reranker_kd.inference.loading import LoadedModel, load_model
 from reranker_kd.inference.pair_tokenizer import PairTokenizer, TokenIds, TokenSequence, longest_first
 from reranker_kd.inference.text_encoder import TextEncoder
 from reranker_kd.models.folder import checked_length
+from reranker_kd.models.settings import Inputs
 from reranker_kd.rerank.base import DocumentScores, Pair, Progress, Reranker, no_progress, parts
 from reranker_kd.rerank.long_documents import LongDocuments, RerankOptions, leaves_out
 from reranker_kd.types import FloatArray
@@ -33,6 +34,7 @@ class PairReranker(Reranker):
         self.max_length = checked_length(
             options.max_length or model.inputs.own_length, model.inputs.limit, model.folder
         )
+        self.interpolate = _weight(options, model.inputs)
         self._model = model
         self._options = options
         self.tokenizer = model.tokenizer
@@ -108,6 +110,7 @@ class TextReranker(Reranker):
     """
 
     def __init__(self, encoder: TextEncoder, options: RerankOptions) -> None:
+        self.interpolate = _weight(options, encoder.inputs)
         self.encoder = encoder
         self._options = options
 
@@ -165,6 +168,10 @@ def load_model_reranker(folder: Path, name: str, options: RerankOptions) -> Pair
     if model.inputs.reads == "pairs":
         return PairReranker(model, name, options)
     return TextReranker(TextEncoder(model, name, options.max_length), options)
+
+
+def _weight(options: RerankOptions, inputs: Inputs) -> float:
+    return inputs.interpolate if options.interpolate is None else options.interpolate
 
 
 def _long_documents(options: RerankOptions) -> dict[str, Any]:

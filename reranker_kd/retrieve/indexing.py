@@ -8,12 +8,11 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from reranker_kd.errors import InputError, OutputError
-from reranker_kd.formats.collections import read_numbered_documents
-from reranker_kd.formats.parsing import raise_fault
+from reranker_kd.formats.collections import documents_with_text
 from reranker_kd.retrieve.lucene import index_with_anserini, is_index, write_index
 from reranker_kd.types import Document
 
@@ -56,16 +55,9 @@ def build_index(
     :raises OutputError: the folder is there already, or cannot be written
     """
     empty: list[str] = []
-
-    def with_text() -> Iterator[Document]:
-        for file, line, document in read_numbered_documents(collection, raise_fault):
-            if document.text.strip():
-                yield document
-            else:
-                empty.append(f"{file}:{line}: document {document.docid!r}")
-
+    documents = documents_with_text(collection, empty)
     indexed = index_documents(
-        with_text(), index, threads=threads, overwrite=overwrite, on_progress=on_progress, where=str(collection)
+        documents, index, threads=threads, overwrite=overwrite, on_progress=on_progress, where=str(collection)
     )
     return IndexingCounts(indexed, len(empty), empty[0] if empty else None)
 
@@ -83,24 +75,14 @@ def index_documents(
 
     :param where: what to name where there are none
     """
-    indexed = 0
+    lines = (json.dumps({"id": each.docid, "contents": each.text}, ensure_ascii=False) for each in documents)
+    batches = iter(lambda: list(islice(lines, _DOCUMENTS_A_CALL)), [])
     with _new_index_folder(Path(index), overwrite=overwrite) as folder:
-        lines = (json.dumps({"id": each.docid, "contents": each.text}, ensure_ascii=False) for each in documents)
-
-        def batches(batch: list[str]) -> Iterator[list[str]]:
-            nonlocal indexed
-            while batch:
-                yield batch
-                indexed += len(batch)
-                on_progress(len(batch))
-                batch = list(islice(lines, _DOCUMENTS_A_CALL))
-
         # The first batch is read before Java starts: a fault at the top of the file shows at once.
-        first = list(islice(lines, _DOCUMENTS_A_CALL))
-        if not first:
+        first = next(batches, None)
+        if first is None:
             raise InputError(f"{where}: no document holds text; there is nothing to index")
-        write_index(folder, batches(first), threads=threads)
-    return indexed
+        return write_index(folder, chain([first], batches), threads=threads, on_progress=on_progress)
 
 
 def build_index_with_class(

@@ -14,7 +14,7 @@ from reranker_kd.formats.qrels import read_qrels
 from reranker_kd.formats.topics import read_topics
 from reranker_kd.rerank.base import Reranker
 from reranker_kd.resources.sample_collection import SAMPLE_QRELS, SAMPLE_TOPICS
-from reranker_kd.retrieve.lucene import LuceneIndex
+from reranker_kd.retrieve.lucene import LuceneIndex, SearchSettings
 from reranker_kd.serve.batching import Reranked, RerankingThread
 from reranker_kd.serve.limits import Limits
 from reranker_kd.serve.messages import (
@@ -118,8 +118,9 @@ class Service:
         hits = self._count("hits", request.hits, _DEFAULT_HITS)
         depth = self._count("depth", request.depth, _DEFAULT_DEPTH)
         wanted = hits if thread is None else max(hits, depth)
+        settings = SearchSettings(hits=wanted, threads=1)
         start = time.perf_counter()
-        found = await self._in_index(lambda index: index.search({"": request.query}, hits=wanted)[""])
+        found = await self._in_index(lambda index: index.search({"": request.query}, settings)[""])
         between = time.perf_counter()
         texts = await self._in_index(lambda index: index.texts(found))
         milliseconds = {"retrieving": 1000 * (between - start), "texts": 1000 * (time.perf_counter() - between)}

@@ -100,11 +100,16 @@ def test_a_cross_encoder_beside_a_peer_with_the_same_scores(workplace, cross_enc
         ("--model overlap --candidates gone.txt --topics topics.tsv --collection docs.jsonl", "gone.txt: "),
         ("--model overlap --candidates run.txt --topics other.tsv --collection docs.jsonl", r"run.txt:4: query '2'"),
         ("--model overlap --candidates run.txt --topics topics.tsv --collection few.jsonl", r"run.txt:2: .*'d2'"),
+        (
+            "--model overlap --candidates run.txt --topics topics.tsv --collection blank.jsonl",
+            r"run.txt:2: query '1': document 'd2' is empty",
+        ),
     ],
 )
 def test_bad_input_is_one_line_before_anything_starts(workplace, capsys, command, expected):
     Path("other.tsv").write_text("1\theat flow\n")
     Path("few.jsonl").write_text('{"id": "d1", "contents": "heat"}\n{"id": "d3", "contents": "heat"}\n')
+    Path("blank.jsonl").write_text(Path("docs.jsonl").read_text().replace("a dog by the river", " "))
     _run(command, status=1)
     (error,) = capsys.readouterr().err.splitlines()
     assert re.match(f"error: {expected}", error), error

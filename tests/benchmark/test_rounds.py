@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from reranker_kd.benchmark.rounds import Workload, run_rounds
+from reranker_kd.benchmark.rounds import Outcome, run_rounds
 from reranker_kd.benchmark.systems import System
+from reranker_kd.types import Candidate, Query
 
-WORKLOAD = Workload(
-    qids=("1", "2"),
-    queries=("heat flow", "the dog"),
-    docids=(("d1", "d2"), ("d2",)),
-    texts=(("heat flow over a plate", "a dog by the river"), ("a dog by the river",)),
-)
+DOG = Candidate("d2", text="a dog by the river")
+WORKLOAD = [
+    (Query("1", "heat flow"), [Candidate("d1", text="heat flow over a plate"), DOG]),
+    (Query("2", "the dog"), [DOG]),
+]
 
 
 @pytest.fixture
@@ -28,18 +28,23 @@ def bare_python(tmp_path) -> str:
     return str(path)
 
 
+def _outcome(system: System) -> Outcome:
+    outcomes, _ = run_rounds([system], WORKLOAD, {"max_length": 32}, repeats=1, on_event=lambda _: None)
+    return outcomes[system]
+
+
 def _failure(system: System) -> str | None:
-    rounds = run_rounds([system], WORKLOAD, {"max_length": 32}, repeats=1, on_event=lambda _: None)
-    return rounds.outcomes[system].error
+    return _outcome(system).error
 
 
 def test_scores_come_by_query_and_measurements_by_round(workplace):
     system = System("overlap")
-    rounds = run_rounds([system], WORKLOAD, {"max_length": 32}, repeats=2, on_event=lambda _: None)
-    outcome = rounds.outcomes[system]
+    outcomes, rates = run_rounds([system], WORKLOAD, {"max_length": 32}, repeats=2, on_event=lambda _: None)
+    outcome = outcomes[system]
+    timings = outcome.timings
     assert outcome.scores == [[2, 0], [2]]
-    assert [len(outcome.starts), len(outcome.passes), len(rounds.rates)] == [2, 2, 2]
-    assert [len(queries) for queries in outcome.queries] == [2, 2]
+    assert [len(timings.cold_start_s), len(timings.seconds), len(rates)] == [2, 2, 2]
+    assert [len(queries) for queries in timings.query_ms] == [2, 2]
 
 
 def _peer(folder: Path, name: str, python: str = sys.executable) -> System:
@@ -48,7 +53,7 @@ def _peer(folder: Path, name: str, python: str = sys.executable) -> System:
 
 def test_a_peer_is_a_function_in_a_file(workplace, cross_encoder_folder, bare_python):
     system = _peer(cross_encoder_folder, "lengths", bare_python)
-    outcome = run_rounds([system], WORKLOAD, {"max_length": 32}, repeats=1, on_event=lambda _: None).outcomes[system]
+    outcome = _outcome(system)
     assert (outcome.error, outcome.description) == (None, {"precision": "exact"})
     assert outcome.scores == [[22, 18], [18]]
     assert outcome.software["python"] == sys.version.split()[0] and "torch" not in outcome.software
@@ -57,7 +62,7 @@ def test_a_peer_is_a_function_in_a_file(workplace, cross_encoder_folder, bare_py
 
 def test_a_peer_may_convert_the_model_first(workplace, cross_encoder_folder):
     system = _peer(cross_encoder_folder, "prepared")
-    outcome = run_rounds([system], WORKLOAD, {"max_length": 32}, repeats=1, on_event=lambda _: None).outcomes[system]
+    outcome = _outcome(system)
     assert outcome.scores == [[23, 19], [19]]
     assert outcome.folder_bytes == 1
 

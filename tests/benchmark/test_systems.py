@@ -53,8 +53,7 @@ def test_without_a_word_a_model_runs_as_it_does_by_default():
 
 
 @pytest.mark.parametrize(
-    ("asked", "expected"),
-    [(None, "a/torch"), ("b/torch", "b/torch"), ("flashrank", "a/flashrank"), ("b", "b/torch")],
+    ("asked", "expected"), [(None, "a/torch"), ("b/torch", "b/torch"), ("flashrank", "a/flashrank"), ("b", "b/torch")]
 )
 def test_a_baseline_goes_by_its_name_or_by_what_only_it_has(asked, expected):
     systems = [System("a", "torch"), System("b", "torch"), System("a", peer="flashrank")]

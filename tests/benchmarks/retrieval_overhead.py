@@ -28,7 +28,7 @@ def main(index: str, topics_file: str, rounds: int = 15) -> None:
     theirs.set_bm25(0.9, 0.4)
 
     def search_ours() -> None:
-        ours.search(topics, hits=1000, threads=2)
+        ours.search(topics)
 
     def search_theirs() -> None:
         theirs.batch_search(list(topics.values()), list(topics), k=1000, threads=2)

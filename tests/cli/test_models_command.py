@@ -12,6 +12,8 @@ from reranker_kd.distill.data.augmentation import AUGMENTATIONS
 from reranker_kd.distill.methods import METHODS
 from reranker_kd.distill.objectives.registry import LOSSES
 from reranker_kd.distill.teachers.registry import TEACHERS
+from reranker_kd.evaluate.registry import MEASURES
+from reranker_kd.inference.backends import BACKENDS
 from reranker_kd.models.kinds import KINDS
 from reranker_kd.models.pooling import POOLINGS
 from reranker_kd.models.settings import TextSettings
@@ -36,6 +38,8 @@ def test_json_has_a_key_for_every_group(capsys):
         "teachers": set(TEACHERS),
         "augmentations": set(AUGMENTATIONS),
         "poolings": {*POOLINGS, "weighted"},
+        "backends": set(BACKENDS),
+        "measures": set(MEASURES),
         "crossings": set(get_args(TextSettings.model_fields["crossing"].annotation)),
     }
 
@@ -51,8 +55,14 @@ def test_the_table_says_the_same_in_lines(capsys):
         ]
 
 
-@pytest.mark.parametrize("group", ["losses", "teachers", "augmentations"])
+@pytest.mark.parametrize("group", ["losses", "teachers", "augmentations", "kinds", "backends"])
 def test_what_has_a_docstring_is_described_in_plain_words(capsys, group):
     described = json.loads(_printed(capsys, "--format", "json"))[group]
     for name, said in described.items():
         assert said and "`" not in said and not said.startswith(("Return", "Args")), name
+
+
+def test_measures_are_told_by_what_trec_eval_calls_them(capsys):
+    measures = json.loads(_printed(capsys, "--format", "json"))["measures"]
+    assert measures["nDCG"] == "trec_eval's ndcg and ndcg_cut"
+    assert measures["P"] == measures["Precision"] == "trec_eval's P"

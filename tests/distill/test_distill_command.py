@@ -13,8 +13,10 @@ from make_tiny_recipes import CASES, REFERENCE, VALIDATION, make_tiny_workplace,
 
 from reranker_kd import load_reranker
 from reranker_kd.cli import main
+from reranker_kd.distill import distill as distillation
 from reranker_kd.distill.data.transfer_set import read_transfer_set
 from reranker_kd.distill.methods import METHODS
+from reranker_kd.errors import RecipeError
 from reranker_kd.models.kinds import kind_of
 from reranker_kd.types import Candidate, Query
 
@@ -104,6 +106,53 @@ def test_a_student_learns_what_its_teacher_says(workplace, tmp_path):
     )
     means = json.loads((tmp_path / "student/report/fidelity.json").read_text())["means"]
     assert means["tau"] > 0.6
+
+
+def test_several_collections_choose_by_their_mean(workplace, tmp_path):
+    topics = (workplace / "topics.tsv").read_text(encoding="utf-8")
+    (workplace / "topics.one.tsv").write_text(topics.splitlines(keepends=True)[0], encoding="utf-8")
+    qid = topics.partition("\t")[0]
+    run = (workplace / "run.txt").read_text(encoding="utf-8").splitlines(keepends=True)
+    (workplace / "one.txt").write_text("".join(line for line in run if line.split()[0] == qid), encoding="utf-8")
+    log = _distill(
+        workplace,
+        tmp_path / "student",
+        "standard-kd",
+        training={"steps": 4, "batch_groups": 6, "learning_rate": 0.002},
+        validation=[
+            {**VALIDATION, "every": 4},
+            {**VALIDATION, "topics": "topics.one.tsv", "candidates": "one.txt", "measure": "RR"},
+        ],
+    )
+    figures = json.loads((tmp_path / "student/report/figures.json").read_text())["validation"]
+    home = workplace.name
+    assert figures.keys() == {
+        f"{name} {run}" for name in (home, "one") for run in ("first stage", "student", "teacher")
+    }
+    (chosen,) = [entry["eval_validation"] for entry in log[-1] if "eval_validation" in entry]
+    assert chosen == pytest.approx((figures[f"{home} student"] + figures["one student"]) / 2, abs=1e-6)
+
+
+def test_some_weights_may_learn_at_a_rate_of_their_own(workplace, tmp_path):
+    def widest(rates):
+        log = _distill(
+            workplace,
+            tmp_path / f"student-{len(rates)}",
+            "simplified-tinybert",
+            student={"kind": "gated-cross-encoder", "gate": -2.0},
+            stages=[{"losses": {"rank_kl": 1}}],
+            training={"steps": 4, "log_every": 4, "learning_rate": 1e-9, "learning_rates": rates},
+        )
+        return log[-1][0]["gates_widest"]
+
+    assert widest({}) == pytest.approx(math.exp(-2), rel=1e-4)
+    assert widest({"gates": 0.01}) > 1.1 * math.exp(-2)
+
+
+def test_a_rate_of_weights_that_the_student_lacks_is_refused(workplace, tmp_path):
+    recipe = write_recipe(workplace, tiny_recipe("standard-kd", training={"learning_rates": {"gates": 0.1}}))
+    with pytest.raises(RecipeError, match=r"training\.learning_rates: no weight of this student has gates"):
+        distillation.distill(recipe, tmp_path / "student", quiet=True)
 
 
 def test_labels_stand_in_the_transfer_set(workplace, tmp_path):

@@ -19,6 +19,7 @@ from reranker_kd.cli import main
 from reranker_kd.errors import InputError, ModelError, OutputError, RerankerKDError
 from reranker_kd.export.exporting import ExportSettings, export_model
 from reranker_kd.export.sample_pairs import builtin_pairs
+from reranker_kd.export.self_test import LEAST
 from reranker_kd.inference.options import REFERENCE
 from reranker_kd.inference.text_encoder import load_encoder
 from reranker_kd.models.kinds import KINDS
@@ -104,7 +105,7 @@ print(sorted({{"torch", "transformers", "nncf"}} & sys.modules.keys()))
 
 @pytest.mark.slow
 def test_scores_too_far_off_leave_no_folder(tmp_path, cross_encoder_folder, monkeypatch):
-    monkeypatch.setattr("reranker_kd.export.self_test.SMALLEST_TAU", {"bfloat16": 1.1})
+    monkeypatch.setitem(LEAST, "rank_correlation", {"bfloat16": 1.1})
     with pytest.raises(ModelError, match=r"rank_correlation of the exported scores is .*, expected at least 1\.1"):
         export_model(cross_encoder_folder, tmp_path / "export", ExportSettings(), PAIRS, "here")
     assert list(tmp_path.iterdir()) == []

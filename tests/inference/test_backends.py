@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from reranker_kd import load_reranker
 from reranker_kd.errors import InputError, ModelError
 from reranker_kd.inference import interface, loading
 from reranker_kd.inference.options import REFERENCE, ModelOptions
+from reranker_kd.inference.precision import default_device
 from reranker_kd.models.cross_encoder import KIND
 from reranker_kd.models.first_token import FirstTokenLayer
 
@@ -115,12 +117,15 @@ def test_auto_takes_what_is_installed(cross_encoder_folder, monkeypatch):
         load_reranker(cross_encoder_folder, backend="openvino")
 
 
-def test_a_compiled_network_is_kept_and_opened_again_without_torch(cross_encoder_folder, tmp_path):
+@pytest.mark.parametrize("options", ['backend="openvino", precision="float32"', ""], ids=["openvino", "auto"])
+def test_a_compiled_network_is_kept_and_opened_again_without_torch(cross_encoder_folder, tmp_path, options):
     pytest.importorskip("openvino")
+    if not options and (default_device() != "cpu" or sys.platform != "linux" or platform.machine() != "x86_64"):
+        pytest.skip("torch has to be asked here")
     program = f"""
 import sys
 from reranker_kd import load_reranker
-reranker = load_reranker({str(cross_encoder_folder)!r}, backend="openvino", precision="float32")
+reranker = load_reranker({str(cross_encoder_folder)!r}, {options})
 print(reranker.score("heat flow", {TEXTS!r}).tolist(), "torch" in sys.modules, reranker.describe()["sha256"])
 """
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from reranker_kd.errors import ModelError, RecipeError
-from reranker_kd.models.bert_bilstm import KIND, BertBiLSTM, BertBiLSTMShape, build, reduced_embeddings
+from reranker_kd.models.bert_bilstm import KIND, BertBiLSTM, BertBiLSTMShape, build
 
 
 @pytest.fixture(autouse=True)
@@ -157,14 +157,9 @@ class TestEmbeddings:
         reduced = self._network(embedding_size=width).words.weight.detach().numpy()
         np.testing.assert_allclose(reduced @ reduced.T, best @ best.T, atol=1e-3)
 
-    def test_half_precision_stays_half_precision(self):
-        assert reduced_embeddings(self.TABLE.bfloat16(), 4).dtype == torch.bfloat16
-
     def test_what_does_not_fit_is_refused(self):
         with pytest.raises(RecipeError, match=r"student\.embedding_size: 17 is wider than the 16"):
             self._network(embedding_size=17)
-        with pytest.raises(ModelError, match="embedding_size 17 is larger than the 16"):
-            reduced_embeddings(self.TABLE, 17)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

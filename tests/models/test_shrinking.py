@@ -19,7 +19,9 @@ from transformers import (
 )
 
 from reranker_kd.errors import RecipeError
-from reranker_kd.models.shrinking import new_transformer, shape_from, shrunk
+from reranker_kd.models.kind import TransformerShape
+from reranker_kd.models.shrinking import new_transformer, shrunk
+from reranker_kd.models.shrinking import shape_from as complete_shape
 
 SIZES = {
     "vocab_size": 60,
@@ -44,6 +46,10 @@ def bert(layers=2, *, kind=BertModel, config=BertConfig, **settings):
                 parameter.add_(0.2 * torch.randn_like(parameter))
     network.pooler = None
     return network
+
+
+def shape_from(config, **settings):
+    return complete_shape(config, TransformerShape(kind="any", **settings))
 
 
 def made(large, **settings):

@@ -5,9 +5,10 @@ import json
 import pytest
 
 from reranker_kd.errors import InputError
-from reranker_kd.retrieve.first_stage import keep_best_passages, retrieve
+from reranker_kd.retrieve.first_stage import retrieve
 from reranker_kd.retrieve.indexing import build_index
 from reranker_kd.retrieve.lucene import LuceneIndex, SearchSettings
+from reranker_kd.retrieve.lucene.index import keep_best_passages
 
 TEXTS = {"d#1": "heat flow", "d#2": "heat over heat", "q": "heat and flow", "e#1": "flow over a plate", "f": "heat"}
 TOPICS = {"q": "heat", "r": "flow plate"}
@@ -31,7 +32,7 @@ def test_a_folder_and_a_file_do_as_an_open_index_and_topics(index):
 
 def test_hits_and_settings(index):
     tuned = retrieve(index, TOPICS, 2, k1=2.0, b=0.9)
-    assert tuned == LuceneIndex(index).search(TOPICS, hits=2, settings=SearchSettings(k1=2.0, b=0.9))
+    assert tuned == LuceneIndex(index).search(TOPICS, SearchSettings(hits=2, k1=2.0, b=0.9))
     assert tuned != retrieve(index, TOPICS, 2)
 
 
@@ -47,8 +48,8 @@ def test_passages_are_folded_to_documents(index):
 
 
 def test_each_document_has_its_best_passage():
-    run = {"q": {"a#2": 9.0, "b#0": 8.0, "a#0": 7.0, "c#1": 6.0, "d": 5.0}}
-    assert keep_best_passages(run, "#", 3) == {"q": {"a": 9.0, "b": 8.0, "c": 6.0}}
+    passages = {"a#2": 9.0, "b#0": 8.0, "a#0": 7.0, "c#1": 6.0, "d": 5.0}
+    assert keep_best_passages(passages, "#", 3) == {"a": 9.0, "b": 8.0, "c": 6.0}
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reranker_kd.errors import JavaError
-from reranker_kd.retrieve.lucene.java_runtime import OLDEST_JAVA, find_java
+from reranker_kd.retrieve.lucene.jvm import OLDEST_JAVA, find_java
 
 
 def _java_home(folder, version, modules="java.base"):
@@ -23,8 +23,8 @@ def test_the_bundled_runtime_is_new_enough():
 def test_the_vector_module_is_asked_for_only_where_it_is(tmp_path):
     with_module = find_java(_java_home(tmp_path / "a", "21.0.1", "java.base jdk.incubator.vector"))
     without = find_java(_java_home(tmp_path / "b", "22"))
-    assert "--add-modules=jdk.incubator.vector" in with_module.options()
-    assert "--add-modules=jdk.incubator.vector" not in without.options()
+    assert "--add-modules=jdk.incubator.vector" in with_module.options
+    assert "--add-modules=jdk.incubator.vector" not in without.options
 
 
 @pytest.mark.parametrize(("version", "major"), [("17.0.15", 17), ("1.8.0_402", 8)])

@@ -63,7 +63,7 @@ def _pyserini_run(folder, configure):
     ],
 )
 def test_runs_equal_pyserinis(index, index_folder, settings, configure):
-    ours = index.search(TOPICS, hits=10, threads=2, settings=settings)
+    ours = index.search(TOPICS, settings.model_copy(update={"hits": 10}))
     theirs = _pyserini_run(index_folder, configure)
     assert list(ours) == list(TOPICS)
     assert ours == theirs
@@ -73,7 +73,7 @@ def test_runs_equal_pyserinis(index, index_folder, settings, configure):
 
 def test_settings_do_not_leak_into_the_next_search(index):
     before = index.search(TOPICS)
-    index.search(TOPICS, settings=SearchSettings(rm3=True, rocchio=True, k1=2.0, b=0.1))
+    index.search(TOPICS, SearchSettings(rm3=True, rocchio=True, k1=2.0, b=0.1))
     assert index.search(TOPICS) == before
 
 
@@ -82,7 +82,7 @@ def test_a_topic_of_stopwords_finds_nothing(index):
 
 
 def test_hits_bound_the_documents(index):
-    assert {len(documents) for documents in index.search({"1": "flow heat"}, hits=2).values()} == {2}
+    assert {len(documents) for documents in index.search({"1": "flow heat"}, SearchSettings(hits=2)).values()} == {2}
 
 
 def test_progress_adds_up_to_the_topics(index):
@@ -107,7 +107,7 @@ def test_an_index_without_text_or_vectors_says_so(tmp_path):
         index.texts(["d1"])
     assert index.known(["d1", "d2"]) == {"d1"}
     with pytest.raises(LuceneError, match="no document vectors"):
-        index.search(TOPICS, settings=SearchSettings(rm3=True))
+        index.search(TOPICS, SearchSettings(rm3=True))
 
 
 def test_a_folder_without_an_index(tmp_path):
@@ -158,7 +158,7 @@ def test_cacm_gives_the_published_figures(shared_data, tmp_path):
     # AP 0.3114, P@30 0.1917, nDCG@10 0.4519: the collections' README, made with Anserini's own JsonCollection.
     build_index(shared_data / "cacm" / "collection.jsonl.gz", tmp_path / "index", threads=2)
     topics = read_topics(shared_data / "cacm" / "topics.cacm.tsv")
-    run = LuceneIndex(tmp_path / "index").search(topics, threads=2)
+    run = LuceneIndex(tmp_path / "index").search(topics)
     qrels = read_qrels(shared_data / "cacm" / "qrels.cacm.txt")
     means = evaluate_run(run, qrels, parse_measures(["AP", "P@30", "nDCG@10"])).means
     assert {name: round(value, 4) for name, value in means.items()} == {"AP": 0.3114, "P@30": 0.1917, "nDCG@10": 0.4519}

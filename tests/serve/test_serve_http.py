@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from reranker_kd import load_reranker
 from reranker_kd.rerank.base import Reranker
+from reranker_kd.retrieve.lucene import SearchSettings
 from reranker_kd.types import Candidate
 
 JSON = {"content-type": "application/json"}
@@ -60,7 +61,7 @@ def test_docids_stand_for_texts_of_the_index(client, texts):
 
 def test_search_by_bm25(client, served_index, texts):
     answer = client.post("/search", json={"query": QUERY, "hits": 3}).json()
-    expected = served_index.search({"q": QUERY}, hits=3)["q"]
+    expected = served_index.search({"q": QUERY}, SearchSettings(hits=3))["q"]
     assert {hit["docid"]: hit["score"] for hit in answer["ranking"]} == expected
     assert [hit["docid"] for hit in answer["ranking"]] == list(expected)
     assert all(hit["text"] == texts[hit["docid"]] for hit in answer["ranking"])
@@ -70,7 +71,7 @@ def test_search_by_bm25(client, served_index, texts):
 @pytest.mark.parametrize(("hits", "depth"), [(2, 5), (5, 2)])
 def test_search_and_rerank(client, served_index, offline, texts, hits, depth):
     answer = client.post("/search", json={"query": QUERY, "hits": hits, "model": "tiny", "depth": depth}).json()
-    found = served_index.search({"q": QUERY}, hits=5)["q"]
+    found = served_index.search({"q": QUERY}, SearchSettings(hits=5))["q"]
     candidates = [Candidate(docid, score, texts[docid]) for docid, score in found.items()]
     expected = offline["tiny"].rerank(QUERY, candidates, depth=depth).candidates[:hits]
     assert [hit["docid"] for hit in answer["ranking"]] == [candidate.docid for candidate in expected]

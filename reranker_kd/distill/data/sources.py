@@ -123,8 +123,7 @@ def _retrieve(
             with progress_bar("indexing", None, "documents", quiet=quiet) as bar:
                 index_documents(_documents(collection), index, threads=2, on_progress=bar.advance)
     with progress_bar("retrieving", len(topics), "topics", quiet=quiet) as bar:
-        lucene = LuceneIndex(index)
-        return lucene.search(topics, hits=hits, threads=2, settings=SearchSettings(), on_progress=bar.advance)
+        return LuceneIndex(index).search(topics, SearchSettings(hits=hits), bar.advance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +141,13 @@ class Validation:
         run = self.rerank(model)
         (measure,) = parse_measures([self.settings.measure])
         return float(evaluate_run(run, self.qrels, [measure]).means[measure.name])
+
+    @property
+    def name(self) -> str:
+        """What it is called where there are several: ``dl21`` of ``topics.dl21.tsv``, ``med`` of ``med/topics.tsv``."""
+        path = Path(self.settings.topics)
+        first, *others = path.name.removeprefix("topics.").split(".")
+        return first if others else path.absolute().parent.name
 
     def first_stage(self) -> Run:
         """Return the candidates as they came, to the depth that is reranked."""

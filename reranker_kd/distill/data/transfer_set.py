@@ -23,8 +23,7 @@ import numpy as np
 from reranker_kd.errors import FormatError, InputError, OutputError
 from reranker_kd.formats.collections import read_numbered_documents
 from reranker_kd.formats.files import atomic_writer, read_lines
-from reranker_kd.formats.json_lines import identifier_under, parse_object
-from reranker_kd.formats.parsing import identifier_fault, raise_fault
+from reranker_kd.formats.parsing import identifier_fault, identifier_under, parse_object, raise_fault
 from reranker_kd.formats.topics import read_topics
 
 QUERIES_FILE = "queries.tsv"

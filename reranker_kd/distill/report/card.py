@@ -35,8 +35,8 @@ def model_card(name: str, recipe: DistillRecipe, distilled: Distilled, report: R
         "",
         "The recipe as it was run, the log and all figures lie in `report/`.",
     ]
-    if report.figures and recipe.validation is not None:
-        measure = recipe.validation.measure
+    if report.figures:
+        measure = " and ".join(dict.fromkeys(settings.measure for settings in recipe.validation))
         chose = "which chose the checkpoint and so flatter the student: report on others"
         lines += ["", "## Figures", "", f"{measure} on the validation topics, {chose}.", ""]
         lines += [f"| run | {measure} |", "| --- | --- |"]

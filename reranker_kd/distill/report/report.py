@@ -38,7 +38,7 @@ class Distilled:
     :param log: of each stage, the entries of its training
     :param transfer_set: what was learnt from
     :param teacher: None where no stage had one
-    :param validation: the topics that chose the checkpoint, if there are any
+    :param validations: the topics that chose the checkpoint, if there are any
     :param seconds: of each part of the work in this call
     """
 
@@ -46,7 +46,7 @@ class Distilled:
     log: list[list[dict[str, float]]]
     transfer_set: TransferSet
     teacher: Teacher | None
-    validation: Validation | None
+    validations: tuple[Validation, ...]
     seconds: dict[str, float]
 
 
@@ -54,8 +54,9 @@ class Distilled:
 class Report:
     """Figures of a student.
 
-    :param figures: measure on the validation topics of first stage, teacher (where it scored them all) and student
-    :param fidelity: of the student's ranking of the validation candidates to the teacher's; None without both
+    :param figures: measure on the validation topics of first stage, teacher (where it scored them all) and student;
+        of several collections each with its name before it
+    :param fidelity: of the student's ranking of the first collection's candidates to the teacher's; None without both
     :param parameters: number of weights
     :param megabytes: of the weights as saved
     :param pairs_per_second: over validation candidates, on this machine; None without validation
@@ -70,11 +71,22 @@ class Report:
 
 def make_report(output: Path, distilled: Distilled) -> Report:
     """Measure a student that lies in ``output``."""
-    validation, teacher = distilled.validation, distilled.teacher
     weights = [path for path in output.rglob("*.safetensors") if not path.relative_to(output).parts[0].startswith(".")]
     size = sum(path.stat().st_size for path in weights) / 1e6
-    if validation is None:
-        return Report({}, None, distilled.student.parameters, size, None)
+    figures: dict[str, float] = {}
+    compared = speed = None
+    names = [validation.name for validation in distilled.validations]
+    for place, validation in enumerate(distilled.validations, start=1):
+        own, alike = _measured(output, validation, distilled.teacher)
+        called = validation.name if names.count(validation.name) == 1 else f"{validation.name}-{place}"
+        figures |= {name if len(names) == 1 else f"{called} {name}": value for name, value in own.items()}
+        compared, speed = compared or alike, speed or _speed(output, validation)
+    return Report(figures, compared, distilled.student.parameters, size, speed)
+
+
+def _measured(
+    output: Path, validation: Validation, teacher: Teacher | None
+) -> tuple[dict[str, float], Fidelity | None]:
     student_run = validation.rerank(output)
     runs: dict[str, Run] = {"first stage": validation.first_stage(), "student": student_run}
     compared = None
@@ -84,11 +96,9 @@ def make_report(output: Path, distilled: Distilled) -> Report:
         compared = fidelity(teacher_run, student_run) if teacher_run else None
         if complete:
             runs["teacher"] = teacher_run
-    measures = parse_measures([validation.settings.measure])
-    figures = {
-        name: float(evaluate_run(run, validation.qrels, measures).means[measures[0].name]) for name, run in runs.items()
-    }
-    return Report(figures, compared, distilled.student.parameters, size, _speed(output, validation))
+    (measure,) = parse_measures([validation.settings.measure])
+    means = {name: evaluate_run(run, validation.qrels, [measure]).means[measure.name] for name, run in runs.items()}
+    return {name: float(mean) for name, mean in means.items()}, compared
 
 
 def _teacher_run(validation: Validation, teacher: Teacher) -> tuple[Run, bool]:

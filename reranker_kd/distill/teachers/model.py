@@ -10,13 +10,14 @@ from reranker_kd.distill.data.transfer_set import ScoredPair, TransferSet
 from reranker_kd.distill.teachers.base import Place, Teacher, TeacherSettings
 from reranker_kd.distill.teachers.score_cache import ScoreCache, cached_scores
 from reranker_kd.errors import InputError
+from reranker_kd.inference.options import ModelOptions
 from reranker_kd.rerank.base import Pair, Progress, Reranker, no_progress
-from reranker_kd.rerank.long_documents import RerankOptions
+from reranker_kd.rerank.long_documents import LongDocuments
 from reranker_kd.rerank.registry import load_reranker
 from reranker_kd.types import FloatArray
 
 
-class ModelSettings(TeacherSettings, RerankOptions):
+class ModelSettings(TeacherSettings, ModelOptions, LongDocuments):
     """Any reranker: a folder, a registered name, a hub id; it scores every pair, augmented ones too.
 
     Names and defaults are those of ``reranker-kd rerank``.
@@ -27,7 +28,9 @@ class ModelSettings(TeacherSettings, RerankOptions):
     def make(self, cache_folder: str | Path) -> Teacher:
         """Load the model."""
         # What was left at its default is not passed on: a reranker of another package knows keywords of its own only.
-        options = self.model_dump(include=set(RerankOptions.model_fields), exclude_defaults=True)
+        options = self.model_dump(
+            include={*ModelOptions.model_fields, *LongDocuments.model_fields}, exclude_defaults=True
+        )
         # Neither its share nor its scale bears on the scores that are kept.
         identity = self.model_dump(exclude={"weight", "scale", "shift"})
         return ModelTeacher(load_reranker(self.model, **options), cache_folder, identity)

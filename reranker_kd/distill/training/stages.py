@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -31,7 +32,7 @@ class Stages:
 
     :param layers: whose layers are learnt
     :param embeddings: the teacher's, of queries, then documents, (n, d)
-    :param validation: chooses the checkpoint of a stage after which scores mean something
+    :param validations: choose the checkpoint of a stage after which scores mean something, by the mean of all
     :param work: where checkpoints and finished stages lie
     """
 
@@ -40,7 +41,7 @@ class Stages:
     layers: LayerTeacher | None
     groups: GroupDataset
     embeddings: FloatArray | None
-    validation: Validation | None
+    validations: tuple[Validation, ...]
     work: Path
     quiet: bool
 
@@ -74,9 +75,8 @@ class Stages:
             distiller = Distiller(self.student, stage, layers, width)
         training = training.model_copy(update={"batch_groups": stage.batch_groups or training.batch_groups})
         steps = stage.steps or training.steps
-        settings = self.recipe.validation
         # After losses over layers or masked tokens alone, a score means nothing yet.
-        can_rank = self.validation is not None and not stage.reads.isdisjoint({"scores", "embeddings"})
+        can_rank = bool(self.validations) and not stage.reads.isdisjoint({"scores", "embeddings"})
         data: Any = self.groups
         if stage.over == "texts":
             data = TextDataset(data, self.embeddings if "embeddings" in stage.reads else None)
@@ -91,14 +91,14 @@ class Stages:
                 learning_rate=stage.learning_rate or training.learning_rate,
                 seed=seed,
                 validate=self._validate if can_rank else None,
-                validate_every=None if settings is None else settings.every,
+                validate_every=next((each.every for each in self.recipe.validation if each.every), None),
                 progress=bar,
             )
 
     def _validate(self) -> float:
-        assert self.validation is not None
-        self.student.save(self.work / "validation")
-        return self.validation.measure(self.work / "validation")
+        folder = self.work / "validation"
+        self.student.save(folder)
+        return fmean(validation.measure(folder) for validation in self.validations)
 
     def _checkpoints(self, number: int) -> Path:
         return self.work / f"checkpoints-{number}"

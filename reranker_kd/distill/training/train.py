@@ -6,7 +6,7 @@ import json
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate.utils import broadcast_object_list
@@ -104,6 +104,7 @@ def train_stage(
                 data_collator=collate,
                 callbacks=[_Progress(progress)],
                 validate=validate,
+                learning_rates=settings.learning_rates,
             )
             # Prints every log entry to stdout.
             trainer.remove_callback(PrinterCallback)
@@ -126,11 +127,26 @@ def _last_checkpoint(folder: Path) -> str | None:
 
 
 class _DistillationTrainer(Trainer):
-    def __init__(self, *, validate: Validate | None, **keywords: Any) -> None:
+    def __init__(self, *, validate: Validate | None, learning_rates: dict[str, float], **keywords: Any) -> None:
         super().__init__(**keywords)
         self._validate = validate
+        self._learning_rates = learning_rates
         self._parts: dict[str, float] = {}
         self._batches = 0
+
+    def create_optimizer(self, *arguments: Any, **keywords: Any) -> Any:
+        optimizer = super().create_optimizer(*arguments, **keywords)
+        assert self.model is not None
+        weights: list[tuple[str, Any]] = list(self.model.named_parameters())
+        for part, rate in self._learning_rates.items():
+            moved = {id(weight) for name, weight in weights if part in name.split(".")}
+            for group in list(optimizer.param_groups):
+                own = {key: value for key, value in group.items() if key != "params"}
+                apart = [weight for weight in group["params"] if id(weight) in moved]
+                group["params"] = [weight for weight in group["params"] if id(weight) not in moved]
+                if apart:
+                    optimizer.add_param_group({**own, "params": apart, "lr": rate})
+        return optimizer
 
     def compute_loss(
         self,
@@ -153,6 +169,7 @@ class _DistillationTrainer(Trainer):
         if "loss" in logs and self._batches:
             logs = {**logs, **{name: value / self._batches for name, value in self._parts.items()}}
             self._parts, self._batches = {}, 0
+            logs |= cast(Any, self.model).network.observed()
         super().log(logs, *arguments, **keywords)
 
     def evaluate(self, *_arguments: Any, **_keywords: Any) -> dict[str, float]:

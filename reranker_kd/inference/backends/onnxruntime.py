@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reranker_kd.errors import InputError, ModelError
+from reranker_kd.errors import InputError
 from reranker_kd.inference.batching import Arrays
 from reranker_kd.inference.interface import Backend, Examples, cores
 from reranker_kd.types import FloatArray
@@ -67,26 +67,22 @@ def onnx_bytes(network: Network, *, with_types: bool) -> bytes:
     """
     import torch
 
-    from reranker_kd.inference.backends.tracing import quiet_tracing, traceable
+    from reranker_kd.inference.backends.tracing import converting, traceable
 
     module, example = traceable(network, with_types=with_types)
     stream = io.BytesIO()
-    try:
-        with quiet_tracing():
-            torch.onnx.export(
-                module,
-                tuple(example.values()),
-                stream,  # type: ignore[arg-type]
-                input_names=list(example),
-                output_names=["rows"],
-                dynamic_axes={"rows": {0: "rows"}, **{name: {0: "rows", 1: "tokens"} for name in example}},
-                opset_version=_OPSET,
-                # The newer exporter needs a package more, and gives the same network.
-                dynamo=False,
-            )
-    except Exception as error:
-        said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"ONNX does not take this network ({said}): take the backend torch") from error
+    with converting("ONNX"):
+        torch.onnx.export(
+            module,
+            tuple(example.values()),
+            stream,  # type: ignore[arg-type]
+            input_names=list(example),
+            output_names=["rows"],
+            dynamic_axes={"rows": {0: "rows"}, **{name: {0: "rows", 1: "tokens"} for name in example}},
+            opset_version=_OPSET,
+            # The newer exporter needs a package more, and gives the same network.
+            dynamo=False,
+        )
     return stream.getvalue()
 
 
@@ -105,7 +101,7 @@ def _export(network: Network, path: Path, *, with_types: bool, precision: str, e
 BACKEND = Backend(
     name="onnxruntime",
     packages=("onnxruntime", "onnx"),
-    preference=lambda device, in_half: 2 if device.type == "cpu" and not in_half else None,
+    preference=lambda device, in_half: 2 if device == "cpu" and not in_half else None,
     make=_make,
     suffix=".onnx",
     export=_export,

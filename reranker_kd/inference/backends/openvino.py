@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-import logging
 from contextlib import redirect_stdout
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from reranker_kd.errors import InputError, ModelError
+from reranker_kd.errors import InputError
 from reranker_kd.inference.batching import Arrays
 from reranker_kd.inference.interface import Backend, Examples, cores
 from reranker_kd.types import FloatArray
@@ -44,6 +43,8 @@ class OpenVinoRunner:
     def __init__(self, model: openvino.Model | Path, precision: str) -> None:
         import openvino
 
+        # It fills a table when first called; two threads at their first batch would wait for each other for ever.
+        openvino.Type.f32.to_dtype()
         core = openvino.Core()
         self.workers = cores()
         streams = {"NUM_STREAMS": str(self.workers), "INFERENCE_NUM_THREADS": str(self.workers)}
@@ -85,15 +86,11 @@ def openvino_model(network: Network, *, with_types: bool) -> openvino.Model:
     """
     import openvino
 
-    from reranker_kd.inference.backends.tracing import quiet_tracing, traceable
+    from reranker_kd.inference.backends.tracing import converting, traceable
 
     module, example = traceable(network, with_types=with_types)
-    try:
-        with quiet_tracing():
-            model = openvino.convert_model(module, example_input=example)
-    except Exception as error:
-        said = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        raise ModelError(f"OpenVINO does not take this network ({said}): take the backend torch") from error
+    with converting("OpenVINO", line=-1):
+        model = openvino.convert_model(module, example_input=example)
     for port, name in zip(model.inputs, example, strict=True):
         port.get_tensor().set_names({name})
         port.get_node().set_partial_shape(openvino.PartialShape([-1, -1]))
@@ -112,29 +109,26 @@ def quantised(model: openvino.Model, examples: Examples) -> openvino.Model:
     """
     import nncf
 
+    from reranker_kd.inference.backends.tracing import converting
+
     attention = [
         node.get_friendly_name()
         for node in model.get_ops()
         if node.get_type_name() == "ScaledDotProductAttention"
         or (node.get_type_name() == "MatMul" and not _is_weight(node.input_value(1).get_node()))
     ]
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with redirect_stdout(io.StringIO()):
-            return nncf.quantize(
-                model,
-                nncf.Dataset(list(examples)),
-                subset_size=len(examples),
-                model_type=nncf.ModelType.TRANSFORMER,
-                preset=nncf.QuantizationPreset.MIXED,
-                ignored_scope=nncf.IgnoredScope(names=attention, validate=False),
-                # Weights within 7 bits: processors without VNNI add up products in 16 bits, which would overflow, and
-                # an export may be opened on another machine than it was made on.
-                advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
-            )
-    finally:
-        logging.disable(before)
+    with converting("nncf", line=-1), redirect_stdout(io.StringIO()):
+        return nncf.quantize(
+            model,
+            nncf.Dataset(list(examples)),
+            subset_size=len(examples),
+            model_type=nncf.ModelType.TRANSFORMER,
+            preset=nncf.QuantizationPreset.MIXED,
+            ignored_scope=nncf.IgnoredScope(names=attention, validate=False),
+            # Weights within 7 bits: processors without VNNI add up products in 16 bits, which would overflow, and an
+            # export may be opened on another machine than it was made on.
+            advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
+        )
 
 
 def _is_weight(node: Any) -> bool:
@@ -163,7 +157,7 @@ BACKEND = Backend(
     name="openvino",
     packages=("openvino",),
     # Where a processor computes in bfloat16, OpenVINO makes the most of it; elsewhere ONNX Runtime is faster.
-    preference=lambda device, in_half: (3 if in_half else 1) if device.type == "cpu" else None,
+    preference=lambda device, in_half: (3 if in_half else 1) if device == "cpu" else None,
     make=_make,
     suffix=".xml",
     export=_export,

@@ -9,33 +9,23 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from reranker_kd.errors import ModelError
 from reranker_kd.models.network import Network
 
 _ROWS, _TOKENS = 3, 24
 
 
 class _ByPosition(torch.nn.Module):
-    def __init__(self, network: Any, names: list[str]) -> None:
+    def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network
-        self.names = names
 
-    def forward(self, *arrays: torch.Tensor) -> torch.Tensor:
-        return self.network(**dict(zip(self.names, arrays, strict=True)))
-
-
-class _ThreeInputs(_ByPosition):
     # Converters read the names of the inputs off the signature.
-    def forward(  # type: ignore[override]
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor
-    ) -> torch.Tensor:
-        return super().forward(input_ids, attention_mask, token_type_ids)
-
-
-class _TwoInputs(_ByPosition):
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
-        return super().forward(input_ids, attention_mask)
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        return self.network(input_ids=input_ids, attention_mask=attention_mask, **types)
 
 
 def traceable(network: Network, *, with_types: bool) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
@@ -49,20 +39,24 @@ def traceable(network: Network, *, with_types: bool) -> tuple[torch.nn.Module, d
     example = {"input_ids": ids, "attention_mask": (places < lengths).long()}
     if with_types:
         example["token_type_ids"] = ((places >= lengths // 2) & (places < lengths)).long()
-    names = list(example)
-    plain = network.to(torch.device("cpu")).eval()
-    module = (_ThreeInputs if with_types else _TwoInputs)(plain, names).eval()
-    return module, example
+    return _ByPosition(network.to(torch.device("cpu")).eval()).eval(), example
 
 
 @contextmanager
-def quiet_tracing() -> Iterator[None]:
-    """Keep what converters say of constants in the trace off the terminal: the shapes are tested to be dynamic."""
+def converting(converter: str, line: int = 0) -> Iterator[None]:
+    """Keep what a converter says off the terminal, such as of constants: the shapes are tested to be dynamic.
+
+    :param line: which of its error's lines says what is wrong
+    :raises ModelError: it fails: the network has operations that it does not know
+    """
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings(), torch.inference_mode():
             warnings.simplefilter("ignore")
             yield
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[line]
+        raise ModelError(f"{converter} does not take this network ({reason}): take the backend torch") from error
     finally:
         logging.disable(before)

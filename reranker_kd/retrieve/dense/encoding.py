@@ -15,19 +15,15 @@ import numpy as np
 from filelock import FileLock
 
 from reranker_kd.errors import InputError, ModelError
-from reranker_kd.formats.collections import read_collection, read_numbered_documents
+from reranker_kd.formats.collections import documents_with_text
 from reranker_kd.formats.files import atomic_binary_writer, atomic_writer
-from reranker_kd.formats.parsing import raise_fault
 from reranker_kd.inference.text_encoder import TextEncoder
 from reranker_kd.provenance import provenance_path, read_provenance, write_provenance
 from reranker_kd.retrieve.dense.embedding_index import EmbeddingIndex
 from reranker_kd.retrieve.dense.index_types import resolve_index_type
 from reranker_kd.retrieve.dense.index_writer import write_index
 from reranker_kd.retrieve.dense.parts import PARTS, EmbeddingParts
-from reranker_kd.types import Document, FloatArray
-
-PART_SIZE = 2048
-"""Documents encoded between two saves: enough to find others of like length, few enough to lose little."""
+from reranker_kd.types import FloatArray
 
 _ROWS = 16384
 """Vectors that are converted at once."""
@@ -42,7 +38,7 @@ class CollectionSurvey:
     :param documents: documents with text
     :param sha256: over their docids and texts, in their order
     :param empty: documents without text, which get no embedding
-    :param first_empty: file and line of the first of them
+    :param first_empty: file, line and docid of the first of them
     """
 
     documents: int
@@ -71,18 +67,14 @@ def survey_collection(collection: str | Path) -> CollectionSurvey:
     :raises FormatError: a fault, such as a docid that stands twice; or no document with text
     """
     digest = hashlib.sha256()
-    documents = empty = 0
-    first_empty = None
-    for path, line, document in read_numbered_documents(collection, raise_fault):
-        if document.text.strip():
-            documents += 1
-            digest.update(f"{document.docid}\0{document.text}\n".encode())
-        else:
-            empty += 1
-            first_empty = first_empty or f"{path}:{line}"
-    if not documents:
-        raise InputError(f"{collection}: none of its {empty} documents has a text: there is nothing to encode")
-    return CollectionSurvey(documents, digest.hexdigest(), empty, first_empty)
+    empty: list[str] = []
+    count = 0
+    for document in documents_with_text(collection, empty):
+        count += 1
+        digest.update(f"{document.docid}\0{document.text}\n".encode())
+    if not count:
+        raise InputError(f"{collection}: none of its {len(empty)} documents has a text: there is nothing to encode")
+    return CollectionSurvey(count, digest.hexdigest(), len(empty), empty[0] if empty else None)
 
 
 def encode_collection(
@@ -92,7 +84,7 @@ def encode_collection(
     output: str | Path,
     *,
     index_type: str = "Flat",
-    part_size: int = PART_SIZE,
+    part_size: int = 2048,
     shard: tuple[int, int] = (0, 1),
     overwrite: bool = False,
     on_progress: _Progress = lambda _: None,
@@ -104,7 +96,7 @@ def encode_collection(
 
     :param survey: what :func:`survey_collection` found
     :param index_type: see :func:`resolve_index_type`
-    :param part_size: documents of a part
+    :param part_size: documents of a part: enough to find others of like length, few enough to lose little
     :param shard: (id, number): this call makes the parts whose number leaves the remainder id; whoever finishes the
         last part writes the folder
     :param overwrite: replace what the folder holds
@@ -126,7 +118,8 @@ def encode_collection(
     parts = EmbeddingParts(output, request, -(-survey.documents // part_size), overwrite=overwrite)
     encoded = cut = 0
     mine = {number for number in parts.missing if number % shard[1] == shard[0]}
-    for number, documents in enumerate(_parts_of(collection, part_size)):
+    remaining = documents_with_text(collection, [])
+    for number, documents in enumerate(iter(lambda: list(islice(remaining, part_size)), [])):
         if number not in mine:
             on_progress(len(documents))
             continue
@@ -221,9 +214,3 @@ def _is_finished(output: Path, request: dict[str, Any]) -> bool:
     if made_by.get("request") != request:
         raise InputError(f"{output}: holds other embeddings already: name another --output, or --overwrite")
     return True
-
-
-def _parts_of(collection: str | Path, part_size: int) -> Iterator[list[Document]]:
-    documents = (document for document in read_collection(collection) if document.text.strip())
-    while part := list(islice(documents, part_size)):
-        yield part

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import sys
@@ -19,7 +18,7 @@ from pydantic import Field
 from reranker_kd.errors import LuceneError
 from reranker_kd.formats.document_text import text_of_stored_document
 from reranker_kd.retrieve.lucene.index_writer import is_index
-from reranker_kd.retrieve.lucene.jvm import in_one_line, pyserini_importable
+from reranker_kd.retrieve.lucene.jvm import in_one_line, names_like, pyserini_importable
 from reranker_kd.sections import GoesWith, NotWith, Section
 from reranker_kd.types import Run, Topics, in_rank_order
 
@@ -27,7 +26,7 @@ _DOCUMENTS_A_CALL = 1000
 
 
 class SearchSettings(Section):
-    """How Lucene scores; names and defaults are Pyserini's."""
+    """How candidates are retrieved; names and defaults are those of Pyserini's search."""
 
     k1: Annotated[float | None, GoesWith("b"), NotWith("qld")] = Field(
         default=None, description="BM25's k1.  [default: 0.9, or Pyserini's value for a prebuilt index]"
@@ -42,6 +41,19 @@ class SearchSettings(Section):
         default_factory=dict, description="Search this field with this weight, in place of the contents. Repeatable."
     )
     language: str = Field(default="en", description="Language code of the analyser.")
+    threads: int = Field(default=2, ge=1, description="Lucene threads.")
+    batch_size: int = Field(default=256, ge=1, description="Topics handed to Lucene at once.")
+    hits: int = Field(default=1000, ge=1, description="Documents of each query at most.")
+    max_passage: bool = Field(default=False, description="Keep the best passage of each document only.")
+    max_passage_hits: Annotated[int, GoesWith("max_passage")] = Field(
+        default=100, ge=1, description="Documents to keep; with --max-passage."
+    )
+    max_passage_delimiter: Annotated[str, GoesWith("max_passage")] = Field(
+        default="#",
+        min_length=1,
+        description="What separates document and passage in a docid; with --max-passage.",
+    )
+    remove_query: bool = Field(default=False, description="Drop the document whose docid is the qid.")
 
     @property
     def name(self) -> str:
@@ -80,33 +92,31 @@ class LuceneIndex:
     def search(
         self,
         topics: Topics,
-        *,
-        hits: int = 1000,
-        threads: int = 1,
-        batch_size: int = 256,
         settings: SearchSettings | None = None,
         on_progress: Callable[[int], None] = lambda _: None,
     ) -> Run:
         """Retrieve the best documents of every topic.
 
         :param topics: query texts by qid
-        :param hits: documents to retrieve for each topic at most
-        :param threads: Lucene threads
-        :param batch_size: topics handed to Lucene at once: enough to keep the threads busy, few enough that
-            progress shows
-        :param settings: the scoring function and query expansion
+        :param settings: scoring, query expansion, and how much is retrieved; None takes the defaults
         :param on_progress: called with the number of topics that were finished since the last call
         :return: a run with the topics in their order; a topic without a match has no documents
         :raises LuceneError: the settings ask for what the index does not hold
         """
         settings = settings or SearchSettings()
         self._configure(settings)
-        fields = dict(settings.fields)
         run: Run = {}
         remaining = iter(topics.items())
-        while batch := dict(islice(remaining, batch_size)):
-            found = self._search_batch(batch, hits, threads, fields)
-            run.update((qid, in_rank_order(found.get(qid, {}))) for qid in batch)
+        while batch := dict(islice(remaining, settings.batch_size)):
+            found = self._search_batch(batch, settings)
+            for qid in batch:
+                documents = in_rank_order(found.get(qid, {}))
+                if settings.remove_query:
+                    # Some collections use documents as queries.
+                    documents.pop(qid, None)
+                if settings.max_passage:
+                    documents = keep_best_passages(documents, settings.max_passage_delimiter, settings.max_passage_hits)
+                run[qid] = documents
             on_progress(len(batch))
         return run
 
@@ -139,13 +149,12 @@ class LuceneIndex:
                 "build it with reranker-kd index, which stores them"
             ) from None
 
-    def _search_batch(
-        self, topics: Topics, hits: int, threads: int, fields: dict[str, float]
-    ) -> dict[str, dict[str, float]]:
-        searcher = self._searcher
+    def _search_batch(self, topics: Topics, settings: SearchSettings) -> Run:
+        searcher, hits, threads = self._searcher, settings.hits, settings.threads
         # From 2.0 on, Pyserini expands queries in Python; then its own method is the only way through.
         expands_in_python = getattr(searcher, "rm3", None) or getattr(searcher, "rocchio", None)
-        if expands_in_python or fields:
+        if expands_in_python or settings.fields:
+            fields = dict(settings.fields)
             found = searcher.batch_search(list(topics.values()), list(topics), k=hits, threads=threads, fields=fields)
             return {qid: _first_of_each((hit.docid, hit.score) for hit in found[qid]) for qid in found}
         queries, qids = _array_list(topics.values()), _array_list(topics)
@@ -187,6 +196,16 @@ class LuceneIndex:
         self._searcher.close()
 
 
+def keep_best_passages(passages: dict[str, float], delimiter: str, hits: int) -> dict[str, float]:
+    """Return documents out of passages: each document with its best passage's score (MaxP).
+
+    :param passages: docid -> score of one query, best first; docids of the form document, delimiter, passage
+    :param hits: documents kept at most
+    """
+    documents = _first_of_each((docid.split(delimiter, 1)[0], score) for docid, score in passages.items())
+    return dict(islice(documents.items(), hits))
+
+
 def _first_of_each(hits: Iterable[tuple[str, float]]) -> dict[str, float]:
     # An index may hold one docid twice; the better hit comes first.
     documents: dict[str, float] = {}
@@ -205,22 +224,20 @@ def pyserini_lucene() -> Any:
 
 def _open_searcher(name: str) -> Any:
     path = Path(name)
+    if path.exists() and not is_index(path):
+        raise LuceneError(f"{name}: holds no Lucene index: build one with reranker-kd index")
+    pyserini = pyserini_lucene()
     if path.exists():
-        if not is_index(path):
-            raise LuceneError(f"{name}: holds no Lucene index: build one with reranker-kd index")
-        pyserini = pyserini_lucene()
         try:
             # Java keeps the working directory that it started in.
             return pyserini.LuceneSearcher(str(path.resolve()))
         except Exception as error:
             raise LuceneError(f"{name}: cannot open the index: {in_one_line(error)}") from error
-    pyserini = pyserini_lucene()
     from pyserini.prebuilt_index_info import TF_INDEX_INFO
 
     if name not in TF_INDEX_INFO:
-        near = difflib.get_close_matches(name, TF_INDEX_INFO, n=3)
-        hint = f"; names like it: {', '.join(near)}" if near else ""
-        raise LuceneError(f"{name}: neither a folder with a Lucene index nor a prebuilt index of Pyserini{hint}")
+        near = names_like(name, TF_INDEX_INFO)
+        raise LuceneError(f"{name}: neither a folder with a Lucene index nor a prebuilt index of Pyserini{near}")
     try:
         with redirect_stdout(sys.stderr):
             searcher = pyserini.LuceneSearcher.from_prebuilt_index(name)

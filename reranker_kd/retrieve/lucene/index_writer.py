@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,24 +17,29 @@ def is_index(folder: str | Path) -> bool:
     return any(Path(folder).glob("segments_*"))
 
 
-def write_index(folder: Path, batches: Iterable[list[str]], *, threads: int = 1) -> None:
-    """Write a new Lucene index, with positions, document vectors and raw text.
+def write_index(folder: Path, batches: Iterable[list[str]], *, threads: int, on_progress: Callable[[int], None]) -> int:
+    """Write a new Lucene index, with positions, document vectors and raw text; return the number of documents.
 
     :param folder: the folder of the index; must not hold one
     :param batches: documents, each a JSON object with ``id`` and ``contents``; those without a word are dropped
     :param threads: Lucene threads
+    :param on_progress: called with the number of documents added since the last call
     :raises LuceneError: the index cannot be written
     """
     with pyserini_importable():
         from pyserini.index.lucene import LuceneIndexer
     indexer = LuceneIndexer(args=["-index", str(folder.resolve()), *_STORED], threads=threads)
+    indexed = 0
     try:
         for batch in batches:
             with _faults_of(folder):
                 indexer.add_batch_raw(batch)
+            indexed += len(batch)
+            on_progress(len(batch))
     finally:
         with _faults_of(folder):
             indexer.close()
+    return indexed
 
 
 @contextmanager
@@ -48,15 +53,7 @@ def _faults_of(folder: Path) -> Iterator[None]:
 def index_with_anserini(
     collection: Path, collection_class: str, folder: Path, *, generator: str, threads: int, fields: tuple[str, ...]
 ) -> None:
-    """Index a folder with one of Anserini's own collection classes.
-
-    :param collection: the folder that the class reads
-    :param collection_class: such as ``TrecCollection`` or ``MsMarcoV2PassageCollection``
-    :param folder: the folder of the new index
-    :param generator: Anserini's class that makes Lucene documents
-    :param fields: fields of the documents to index beside ``contents``
-    :raises LuceneError: an unknown class, or nothing was indexed
-    """
+    """Do what :func:`reranker_kd.retrieve.indexing.build_index_with_class` says, into a new folder."""
     start_java()
     from jnius import autoclass
 
@@ -65,10 +62,8 @@ def index_with_anserini(
             autoclass(name)
         except Exception:
             raise LuceneError(f"Anserini has no class {name}: check its spelling (capitals count)") from None
-    arguments = ["-collection", collection_class, "-input", str(collection.resolve())]
-    arguments += ["-index", str(folder.resolve())]
-    arguments += ["-generator", generator, "-threads", str(threads)]
-    arguments += _STORED
+    arguments = ["-collection", collection_class, "-input", str(collection.resolve()), "-index", str(folder.resolve())]
+    arguments += ["-generator", generator, "-threads", str(threads), *_STORED]
     arguments += ["-fields", *fields] if fields else []
     try:
         autoclass("io.anserini.index.IndexCollection").main(arguments)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from reranker_kd.errors import InputError
-from reranker_kd.retrieve.lucene.jvm import in_one_line, pyserini_importable
+from reranker_kd.retrieve.lucene.jvm import in_one_line, names_like, pyserini_importable
 from reranker_kd.types import Topics
 
 
@@ -20,11 +19,7 @@ def pyserini_topics(name: str) -> Topics:
     with pyserini_importable():
         from pyserini.search import get_topics
         from pyserini.search._base import topics_mapping
-    _check_known(name, topics_mapping, "topics")
-    try:
-        topics = get_topics(name)
-    except Exception as error:
-        raise InputError(f"{name}: cannot fetch the topics: {in_one_line(error)}; name a file instead") from error
+    topics = _fetched(name, "topics", topics_mapping, get_topics)
     return {str(qid): str(fields["title"]) for qid, fields in sorted(topics.items(), key=_numbers_first)}
 
 
@@ -36,18 +31,17 @@ def qrels_file(name: str) -> Path:
     with pyserini_importable():
         from pyserini.search import get_qrels_file
         from pyserini.search._base import qrels_mapping
-    _check_known(name, qrels_mapping, "qrels")
-    try:
-        return Path(get_qrels_file(name))
-    except Exception as error:
-        raise InputError(f"{name}: cannot fetch the qrels: {in_one_line(error)}; name a file instead") from error
+    return Path(_fetched(name, "qrels", qrels_mapping, get_qrels_file))
 
 
-def _check_known(name: str, known: Collection[str], kind: str) -> None:
+def _fetched(name: str, kind: str, known: Collection[str], fetch: Callable[[str], Any]) -> Any:
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=3)
-        hint = f"; names like it: {', '.join(near)}" if near else ""
-        raise InputError(f"{name}: neither a file nor the name of {kind} that Pyserini knows{hint}")
+        near = names_like(name, known)
+        raise InputError(f"{name}: neither a file nor the name of {kind} that Pyserini knows{near}")
+    try:
+        return fetch(name)
+    except Exception as error:
+        raise InputError(f"{name}: cannot fetch the {kind}: {in_one_line(error)}; name a file instead") from error
 
 
 def _numbers_first(item: tuple[int | str, Any]) -> tuple[bool, int, str]:
