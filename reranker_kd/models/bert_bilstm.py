@@ -3,19 +3,21 @@
 The idea is the paper's (abstract): a BERT fine-tuned on query-title pairs teaches a compact LSTM network, which takes
 at most 0.2 ms a pair on a CPU. The abstract names no layers; these are our choice: the pair framed as a BERT tokenizer
 frames it, segment embeddings, the pooling of Lin et al. 2017 (arXiv 1703.03130), a ReLU layer before one score, all
-sizes by default, and the start from a BERT's word embeddings, reduced where they are wider.
+sizes by default, and the start from a BERT's word embeddings, reduced where they are wider. With ``matching`` the score
+has a second part, late interaction (see ``late_interaction.py``) of the query's and the document's tokens, each by its
+word embedding plus a projection of its LSTM state: a pooled pair alone needs far more text to learn that words match.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from pydantic import Field
 
 from reranker_kd.errors import ModelError, RecipeError
 from reranker_kd.models.kind import Kind, Shape, Start
-from reranker_kd.models.network import Network
+from reranker_kd.models.late_interaction import MatchingNetwork
 from reranker_kd.models.shrinking import leading_directions
 
 
@@ -29,6 +31,7 @@ class BertBiLSTMShape(Shape):
     :param attention_size: width of the layer that weighs the tokens
     :param classifier_size: width of the layer before the score
     :param segments: whether an embedding of the token type marks query and document
+    :param matching: whether the query's tokens are compared with the document's, beside what is pooled
     """
 
     kind: Literal["bert-bilstm"] = "bert-bilstm"
@@ -39,6 +42,7 @@ class BertBiLSTMShape(Shape):
     attention_size: int = Field(default=128, ge=1)
     classifier_size: int = Field(default=256, ge=1)
     segments: bool = True
+    matching: bool = False
 
 
 class SelfAttentivePooling(torch.nn.Module):
@@ -60,7 +64,7 @@ class SelfAttentivePooling(torch.nn.Module):
         return (weights[:, None] @ vectors.transpose(0, 1).float()).squeeze(1)
 
 
-class BertBiLSTM(Network):
+class BertBiLSTM(MatchingNetwork):
     """From token arrays (n, tokens) to raw relevance scores (n, 1), in float32.
 
     Padding stands behind the tokens of a row and does not bear on its score: the backward LSTM is a forward one
@@ -86,10 +90,18 @@ class BertBiLSTM(Network):
             torch.nn.Dropout(shape.dropout),
             torch.nn.Linear(shape.classifier_size, 1),
         )
+        self.states: torch.nn.Linear | None = None
+        if shape.matching:
+            self.states = torch.nn.Linear(2 * shape.hidden_size, shape.embedding_size, bias=False)
+            self.prepare_matching(shape.embedding_size)
+            # At first the score is that of the word embeddings side by side: a ranking to go on from.
+            torch.nn.init.zeros_(self.states.weight)
+            for parameter in cast(torch.nn.Linear, self.classifier[-1]).parameters():
+                torch.nn.init.zeros_(parameter)
 
     def lower_precision(self, dtype: torch.dtype) -> None:
         """Run embeddings, LSTMs and the weighing layer in ``dtype``; averages and classifier stay in float32."""
-        for module in (self.words, self.segments, self.forwards, self.backwards, self.pooling):
+        for module in (self.words, self.segments, self.forwards, self.backwards, self.pooling, self.states):
             if module is not None:
                 module.to(dtype)
 
@@ -101,8 +113,8 @@ class BertBiLSTM(Network):
         :param input_ids: int (n, tokens)
         :param attention_mask: (n, tokens), 1 for a token and 0 for the padding behind a row's tokens
         :param token_type_ids: int (n, tokens), 0 for the query's part and 1 for the document's; only where the
-            network has segment embeddings
-        :raises ModelError: the network has segment embeddings, and no token types are given
+            network has segment embeddings, or matches tokens
+        :raises ModelError: it does, and no token types are given
         """
         # Of the shape, not of len(): a trace must not take the number of rows for a constant.
         rows = input_ids.shape[0]
@@ -110,18 +122,26 @@ class BertBiLSTM(Network):
             repeated = torch.arange(rows + _rows_to_add(rows)) % rows
             input_ids, attention_mask = input_ids[repeated], attention_mask[repeated]
             token_type_ids = None if token_type_ids is None else token_type_ids[repeated]
+        if token_type_ids is None:
+            if self.segments is not None or self.states is not None:
+                raise ModelError(
+                    "segments or matching is true, but there are no token_type_ids: give a tokenizer that makes them"
+                )
+            token_type_ids = torch.zeros_like(input_ids)
         # Time first throughout, the LSTM kernels' own order: linear layers are slow on transposed states.
-        states = self.words(input_ids.T)
+        words = states = self.words(input_ids.T)
         if self.segments is not None:
-            if token_type_ids is None:
-                raise ModelError("segments is true, but there are no token_type_ids: give a tokenizer that makes them")
             states = states + self.segments(token_type_ids.T)
         states = self.dropout(states)
         reverse = _reversing_rows(attention_mask)
         for ahead, back in zip(self.forwards, self.backwards, strict=True):
             behind = _taken(back(_taken(states, reverse))[0], reverse)
             states = self.dropout(torch.cat([ahead(states)[0], behind], dim=2))
-        return self.classifier(self.pooling(states, attention_mask))[:rows]
+        scores = self.classifier(self.pooling(states, attention_mask))
+        if self.states is not None:
+            vectors = (words + self.states(states)).transpose(0, 1).float()
+            scores = scores + self.matching_scores(vectors, attention_mask, token_type_ids)
+        return scores[:rows]
 
 
 def _rows_to_add(rows: int) -> int:

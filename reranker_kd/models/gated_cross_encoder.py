@@ -1,8 +1,7 @@
 """A cross-encoder that begins as a bi-encoder: its texts are compared token by token, and see each other through gates.
 
 A bi-encoder's transformer reads query and document side by side in one sequence. What comes out is read by late
-interaction (ColBERT, Khattab and Zaharia 2020, equation 3), with a soft maximum: many tokens near one of the query's
-count for more than the nearest alone. Within its own text a token attends as it always did; to the other text's tokens
+interaction (``late_interaction.py``). Within its own text a token attends as it always did; to the other text's tokens
 each head adds a learnt number, its gate, before the softmax. Shut gates make the score the bi-encoder's own late
 interaction, so that distillation starts from a good ranking, where a cross-encoder with a new head starts at nothing.
 The architecture is ours; interaction that grows layer by layer is that of PreTTR (MacAvaney et al. 2020) and LAIT
@@ -15,16 +14,11 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from reranker_kd.models.kind import Kind, Start, TransformerShape
-from reranker_kd.models.network import Network
+from reranker_kd.models.late_interaction import NEVER, MatchingNetwork
 
 _GATE_UNIT = 32.0
-_NEVER = -1e9
-
-_EVEN_MATCH = 0.8
-"""A soft maximum that makes relevant and irrelevant as likely, at first: about what lies between both in MiniLM."""
 
 
 class GatedCrossEncoderShape(TransformerShape):
@@ -37,12 +31,8 @@ class GatedCrossEncoderShape(TransformerShape):
     gate: float = -5.0
 
 
-class GatedCrossEncoder(Network):
+class GatedCrossEncoder(MatchingNetwork):
     """From token arrays (n, tokens) of framed query and framed document to raw relevance scores (n, 1), in float32.
-
-    With the tokens' vectors of length 1, the score is ``scale * sum_i w_i * softmax_j(q_i . d_j) + bias``: the soft
-    maximum over the document's tokens is ``log(sum_j exp(s * q_i . d_j)) / s`` of a sharpness s, and the weights of the
-    query's tokens are a softmax over a learnt number of each, all equal at first.
 
     :param transformer: of a bi-encoder that pools by the mean: a BERT or an ELECTRA without pooler
     :param scale: of the score at first
@@ -62,11 +52,7 @@ class GatedCrossEncoder(Network):
         shape_of_gates = (sizes.num_hidden_layers, sizes.num_attention_heads)
         # Kept small, so that a learning rate for weights moves a gate within thousands of updates, not millions.
         self.gates = torch.nn.Parameter(torch.full(shape_of_gates, shape.gate / _GATE_UNIT))
-        self.log_scale = torch.nn.Parameter(torch.tensor(float(scale)).log())
-        self.log_sharpness = torch.nn.Parameter(torch.tensor(float(sharpness)).log())
-        self.bias = torch.nn.Parameter(torch.tensor(-_EVEN_MATCH * scale))
-        self.importance = torch.nn.Linear(sizes.hidden_size, 1, bias=False)
-        torch.nn.init.zeros_(self.importance.weight)
+        self.prepare_matching(sizes.hidden_size, scale, sharpness)
 
     def lower_precision(self, dtype: torch.dtype) -> None:
         """Run the transformer in ``dtype``; pooling and what follows stay in float32."""
@@ -86,22 +72,13 @@ class GatedCrossEncoder(Network):
         """
         document = token_type_ids.bool()
         hidden = self._embedded(input_ids, attention_mask, document)
-        padding = torch.zeros_like(attention_mask, dtype=torch.float32).masked_fill(attention_mask == 0, _NEVER)
+        padding = torch.zeros_like(attention_mask, dtype=torch.float32).masked_fill(attention_mask == 0, NEVER)
         across = (document[:, :, None] != document[:, None, :])[:, None].float()
         for layer, gates in zip(self.transformer.encoder.layer, self.gates, strict=True):
             mask = padding[:, None, None, :] + across * (_GATE_UNIT * gates)[None, :, None, None]
             output = layer(hidden, attention_mask=mask.to(hidden.dtype))
             hidden = output[0] if isinstance(output, tuple) else output
-        scores = self._late_interaction(hidden.float(), attention_mask.bool(), document)
-        return (scores * self.log_scale.exp() + self.bias)[:, None]
-
-    def _late_interaction(self, hidden: Tensor, present: Tensor, document: Tensor) -> Tensor:
-        vectors = normalize(hidden, dim=2)
-        sharpness = self.log_sharpness.exp()
-        nearness = (sharpness * vectors @ vectors.transpose(1, 2)).masked_fill(~(present & document)[:, None], _NEVER)
-        matches = nearness.logsumexp(2) / sharpness
-        importance = self.importance(hidden)[:, :, 0].masked_fill(~present | document, _NEVER)
-        return (importance.softmax(1) * matches).sum(1)
+        return self.matching_scores(hidden.float(), attention_mask, token_type_ids)
 
     def _embedded(self, input_ids: Tensor, attention_mask: Tensor, document: Tensor) -> Tensor:
         # Each text's positions count from 0, and both have the one token type that a bi-encoder knows.
@@ -128,6 +105,6 @@ KIND = Kind(
     framing="each",
     encoder=lambda network: network.transformer,
     # A teacher that never read pairs reads each text apart.
-    around=lambda shape, transformer: GatedCrossEncoder(shape.model_copy(update={"gate": _NEVER}), transformer),
+    around=lambda shape, transformer: GatedCrossEncoder(shape.model_copy(update={"gate": NEVER}), transformer),
     transformers=lambda network: {"transformer": network.transformer},
 )

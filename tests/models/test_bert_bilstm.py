@@ -41,6 +41,13 @@ def _batch(lengths, *, seed=0, padding=0):
     return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
 
 
+def _texts(lengths, padding=0):
+    """The same, the first third of each row a query and the rest a document."""
+    batch = _batch(lengths, padding=padding)
+    ends = torch.tensor(lengths)[:, None] / 3
+    return {**batch, "token_type_ids": (torch.arange(batch["input_ids"].shape[1]) >= ends).long()}
+
+
 def _row(batch, row, length):
     return {name: array[row : row + 1, :length] for name, array in batch.items()}
 
@@ -229,3 +236,30 @@ class TestBrokenFolders:
         (folder / "model.safetensors").unlink()
         with pytest.raises(ModelError, match="holds no weights"):
             KIND.load(folder)
+
+
+def test_matching_begins_as_late_interaction_of_the_word_embeddings():
+    batch = _texts([9])
+    network = BertBiLSTM(BertBiLSTMShape(vocabulary_size=64, embedding_size=8, hidden_size=6, matching=True)).eval()
+    with torch.inference_mode():
+        unit = torch.nn.functional.normalize(network.words(batch["input_ids"][0]), dim=1)
+        query, document = unit[:3], unit[3:]
+        matches = (12 * query @ document.T).logsumexp(1) / 12
+        expected = 13 * matches.mean() - 0.8 * 13
+        assert network(**batch).item() == pytest.approx(expected.item(), abs=1e-4)
+
+
+@given(lengths=st.lists(st.integers(2, 12), min_size=1, max_size=6), padding=st.integers(0, 5))
+def test_a_row_matches_alone_as_in_a_padded_batch(lengths, padding):
+    network = tiny_bert_bilstm(matching=True)
+    batch = _texts(lengths, padding)
+    with torch.inference_mode():
+        together = network(**batch)
+        alone = torch.cat([network(**_row(batch, row, length)) for row, length in enumerate(lengths)])
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-4)
+
+
+def test_matching_needs_token_types():
+    batch = {name: array for name, array in _texts([6]).items() if name != "token_type_ids"}
+    with pytest.raises(ModelError, match="token_type_ids"):
+        tiny_bert_bilstm(matching=True, segments=False)(**batch)
