@@ -97,6 +97,7 @@ def _success(ranks: JudgedRanks, _: int | None) -> Figures:
 
 
 def _judged(ranks: JudgedRanks, _: int | None) -> Figures:
+    """Return the share of the top k that was judged."""
     return ratio(ranks.summed(ranks.grade >= 0), ranks.retrieved)
 
 

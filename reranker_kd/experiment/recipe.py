@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from reranker_kd.errors import InputError, ModelError, RecipeError
 from reranker_kd.formats.recipe_file import beside, read_yaml
 from reranker_kd.rerank.cascade import stages_of, tag_of
-from reranker_kd.rerank.long_documents import RerankOptions
+from reranker_kd.rerank.options import RerankOptions
 from reranker_kd.retrieve.lucene import SearchSettings
 from reranker_kd.sections import Section, checked
 

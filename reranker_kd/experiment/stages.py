@@ -15,7 +15,7 @@ from reranker_kd.progress import note, progress_bar
 from reranker_kd.provenance import file_record, write_provenance
 from reranker_kd.rerank.budget import keep_to_budget
 from reranker_kd.rerank.cascade import Cascade, stages_of, tag_of
-from reranker_kd.rerank.long_documents import RerankOptions
+from reranker_kd.rerank.options import RerankOptions
 from reranker_kd.rerank.registry import load_reranker
 from reranker_kd.rerank.rerank_run import docids_within, pair_count, requests_of, rerank_run
 from reranker_kd.types import Run, TextSource, Topics

@@ -89,7 +89,7 @@ class ResidualCrossing(DotCrossing):
 
 def make_crossing(name: str, width: int) -> DotCrossing:
     """Return a new crossing layer by its name: cosine, dot or residual."""
-    return ResidualCrossing(width) if name == "residual" else CosineCrossing() if name == "cosine" else DotCrossing()
+    return ResidualCrossing(width) if name == "residual" else {"cosine": CosineCrossing, "dot": DotCrossing}[name]()
 
 
 def save_crossing(crossing: DotCrossing, folder: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from reranker_kd.errors import CandidateError, InputError, ModelError
-from reranker_kd.evaluate.normalisation import z_scores
+from reranker_kd.rerank.interpolation import interpolated
 from reranker_kd.types import Candidate, FloatArray, Query, Ranking, rank_order
 
 Pair = tuple[str, str]
@@ -90,7 +90,7 @@ class Reranker(metaclass=_LoadedByName):
     """
 
     interpolate: float = 0.0
-    """Weight of the first stage's z-scores beside this reranker's own, see :func:`interpolated`; 0 takes its own."""
+    """Weight of the first stage's z-scores beside this reranker's own, see ``interpolation.py``; 0 takes its own."""
 
     @abstractmethod
     def score_pairs(self, pairs: Sequence[Pair]) -> FloatArray:
@@ -176,21 +176,6 @@ class Reranker(metaclass=_LoadedByName):
             for (query, candidates), head in zip(requests, heads, strict=True)
         ]
         return RerankedBatch(tuple(rankings), Counts(pairs, scored.passages, scored.split, scored.cut))
-
-
-def interpolated(scores: FloatArray, heads: Sequence[Sequence[Candidate]], weight: float) -> FloatArray:
-    """Return z(model) + weight * z(first stage) within each query, as ``fuse --method zscore`` has it, float32 (n,).
-
-    Scores of a query whose candidates all came with one score stay as they are: there was no first stage.
-
-    :param scores: of the model, float32 (n,)
-    :param heads: the candidates that were scored, query after query, n in all, each with the first stage's score
-    """
-    queries = np.repeat(np.arange(len(heads)), [len(head) for head in heads])
-    first = np.array([candidate.score for head in heads for candidate in head], dtype=np.float64)
-    both = z_scores(scores.astype(np.float64), queries) + weight * (of_first := z_scores(first, queries))
-    told_apart = np.bincount(queries, np.abs(of_first), len(heads))[queries] > 0
-    return np.where(told_apart, both, scores).astype(np.float32)
 
 
 def check_list(texts: Any) -> None:

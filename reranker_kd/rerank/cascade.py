@@ -69,6 +69,8 @@ def tag_of(expression: ModelExpression) -> str:
 class Cascade(Reranker):
     """Each stage reranks the best candidates of the one before; those that it leaves behind keep their order below.
 
+    What a stage interpolates with are the scores of the stage before it.
+
     A pair by itself stands in no list that could be thinned out: :meth:`score_pairs`, :meth:`score` and
     :meth:`score_documents` are those of the last stage.
 

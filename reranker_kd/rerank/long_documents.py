@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from reranker_kd.inference.options import ModelOptions
 from reranker_kd.sections import GoesWith, Section
 from reranker_kd.types import FloatArray
 
@@ -78,18 +77,6 @@ class LongDocuments(Section):
         combine = _AGGREGATIONS[self.long_documents]
         of_documents = np.split(passage_scores, np.cumsum(counts)[:-1]) if counts else ()
         return np.asarray([combine(scores, self.top_passages) for scores in of_documents], dtype=np.float32)
-
-
-class RerankOptions(ModelOptions, LongDocuments):
-    """What a user may ask of a reranker that is a model: how it runs, how it reads, and what counts beside it."""
-
-    interpolate: float | None = Field(
-        default=None,
-        ge=0,
-        allow_inf_nan=False,
-        description="Weight of the first stage's z-scores, which are added to the model's; 0 for the model alone.  "
-        "[default: the weight on the model's card, or 0]",
-    )
 
 
 def leaves_out(passages: Sequence[tuple[int, int]], tokens: int) -> bool:

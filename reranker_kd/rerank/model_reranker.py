@@ -16,7 +16,8 @@ from reranker_kd.inference.text_encoder import TextEncoder
 from reranker_kd.models.folder import checked_length
 from reranker_kd.models.settings import Inputs
 from reranker_kd.rerank.base import DocumentScores, Pair, Progress, Reranker, no_progress, parts
-from reranker_kd.rerank.long_documents import LongDocuments, RerankOptions, leaves_out
+from reranker_kd.rerank.long_documents import LongDocuments, leaves_out
+from reranker_kd.rerank.options import RerankOptions
 from reranker_kd.types import FloatArray
 
 

@@ -12,7 +12,7 @@ from reranker_kd.errors import InputError, ModelError
 from reranker_kd.models.registry import bundled_students, installed_models, local_folder, model_folder
 from reranker_kd.rerank.base import Reranker
 from reranker_kd.rerank.cascade import Cascade, ModelExpression, NamedStage, Stage, stages_of
-from reranker_kd.rerank.long_documents import RerankOptions
+from reranker_kd.rerank.options import RerankOptions
 from reranker_kd.sections import checked
 
 ENTRY_POINT_GROUP = "reranker_kd.rerankers"
@@ -28,7 +28,7 @@ def load_reranker(name: ModelExpression | Path, *, embeddings: str | Path | None
     :param name: the folder, name or hub id, or a cascade of them as :func:`~reranker_kd.rerank.cascade.stages_of` reads
         it: ``"twin:100 > cross:20"``
     :param embeddings: a folder of the documents' embeddings; of a cascade, for the first stage
-    :param options: those of :class:`~reranker_kd.rerank.long_documents.RerankOptions`, such as ``max_length`` and
+    :param options: those of :class:`~reranker_kd.rerank.options.RerankOptions`, such as ``max_length`` and
         ``precision``; of a cascade, for every stage. A reranker that a package registers gets them as keywords
     :raises ModelError: no such model, it cannot be loaded, or an option is unknown or has a wrong value
     """

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from html import escape
 from importlib.resources import files
 from typing import Any
@@ -80,5 +81,6 @@ def _source(inline: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()}'"
 
 
+@cache
 def _resource(name: str) -> str:
     return (files("reranker_kd.serve") / "assets" / name).read_text(encoding="utf-8")

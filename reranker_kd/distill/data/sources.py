@@ -17,7 +17,7 @@ from reranker_kd.evaluate.measures import parse_measures
 from reranker_kd.formats.collections import read_collection, read_texts
 from reranker_kd.formats.runs import read_run
 from reranker_kd.progress import progress_bar
-from reranker_kd.rerank.registry import load_reranker
+from reranker_kd.rerank.base import Reranker
 from reranker_kd.rerank.rerank_run import check_topics, docids_within, rerank_run
 from reranker_kd.retrieve.named_inputs import load_qrels, load_topics
 from reranker_kd.types import Document, Qrels, Run, Topics
@@ -136,9 +136,8 @@ class Validation:
     candidates: Run
     texts: dict[str, str]
 
-    def measure(self, model: Path) -> float:
-        """Return the measure of the candidates as a model reranks them."""
-        run = self.rerank(model)
+    def measure(self, run: Run) -> float:
+        """Return the measure of a run over these topics."""
         (measure,) = parse_measures([self.settings.measure])
         return float(evaluate_run(run, self.qrels, [measure]).means[measure.name])
 
@@ -153,9 +152,8 @@ class Validation:
         """Return the candidates as they came, to the depth that is reranked."""
         return {qid: dict(list(documents.items())[: self.settings.depth]) for qid, documents in self.candidates.items()}
 
-    def rerank(self, model: Path) -> Run:
-        """Return the candidates as a model reranks them."""
-        reranker = load_reranker(model, backend="torch")
+    def rerank(self, reranker: Reranker) -> Run:
+        """Return the candidates as a student reranks them."""
         return rerank_run(self.candidates, self.topics, lambda _: self.texts, reranker, depth=self.settings.depth).run
 
 

@@ -17,10 +17,9 @@ from reranker_kd.distill.report.fidelity import Fidelity, fidelity
 from reranker_kd.distill.students import Student
 from reranker_kd.distill.teachers.base import Teacher
 from reranker_kd.distill.training.train import VALIDATION
-from reranker_kd.evaluate.evaluation import evaluate_run
-from reranker_kd.evaluate.measures import parse_measures
 from reranker_kd.formats.files import atomic_writer
 from reranker_kd.provenance import software
+from reranker_kd.rerank.base import Reranker
 from reranker_kd.rerank.registry import load_reranker
 from reranker_kd.types import Run, in_rank_order
 
@@ -73,21 +72,25 @@ def make_report(output: Path, distilled: Distilled) -> Report:
     """Measure a student that lies in ``output``."""
     weights = [path for path in output.rglob("*.safetensors") if not path.relative_to(output).parts[0].startswith(".")]
     size = sum(path.stat().st_size for path in weights) / 1e6
+    if not distilled.validations:
+        return Report({}, None, distilled.student.parameters, size, None)
     figures: dict[str, float] = {}
-    compared = speed = None
+    compared = None
+    reranker = load_reranker(output, backend="torch")
     names = [validation.name for validation in distilled.validations]
     for place, validation in enumerate(distilled.validations, start=1):
-        own, alike = _measured(output, validation, distilled.teacher)
+        own, alike = _measured(reranker, validation, distilled.teacher)
         called = validation.name if names.count(validation.name) == 1 else f"{validation.name}-{place}"
         figures |= {name if len(names) == 1 else f"{called} {name}": value for name, value in own.items()}
-        compared, speed = compared or alike, speed or _speed(output, validation)
+        compared = compared or alike
+    speed = _speed(reranker, distilled.validations[0])
     return Report(figures, compared, distilled.student.parameters, size, speed)
 
 
 def _measured(
-    output: Path, validation: Validation, teacher: Teacher | None
+    reranker: Reranker, validation: Validation, teacher: Teacher | None
 ) -> tuple[dict[str, float], Fidelity | None]:
-    student_run = validation.rerank(output)
+    student_run = validation.rerank(reranker)
     runs: dict[str, Run] = {"first stage": validation.first_stage(), "student": student_run}
     compared = None
     if teacher is not None:
@@ -96,9 +99,7 @@ def _measured(
         compared = fidelity(teacher_run, student_run) if teacher_run else None
         if complete:
             runs["teacher"] = teacher_run
-    (measure,) = parse_measures([validation.settings.measure])
-    means = {name: evaluate_run(run, validation.qrels, [measure]).means[measure.name] for name, run in runs.items()}
-    return {name: float(mean) for name, mean in means.items()}, compared
+    return {name: validation.measure(run) for name, run in runs.items()}, compared
 
 
 def _teacher_run(validation: Validation, teacher: Teacher) -> tuple[Run, bool]:
@@ -113,8 +114,7 @@ def _teacher_run(validation: Validation, teacher: Teacher) -> tuple[Run, bool]:
     return {qid: in_rank_order(documents) for qid, documents in run.items()}, not np.isnan(scores).any()
 
 
-def _speed(output: Path, validation: Validation) -> float:
-    reranker = load_reranker(output, backend="torch")
+def _speed(reranker: Reranker, validation: Validation) -> float:
     listed = [
         (validation.topics[qid], validation.texts[docid])
         for qid, documents in validation.first_stage().items()

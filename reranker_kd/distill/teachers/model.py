@@ -47,8 +47,8 @@ class ModelTeacher(Teacher):
         self._reranker = reranker
         described = reranker.describe()
         if "sha256" in described:
-            # A model is the same by whatever name it was asked for.
-            key = {name: value for name, value in described.items() if name != "name"}
+            # A model is the same by whatever name it was asked for, and scores pairs alike beside any first stage.
+            key = {name: value for name, value in described.items() if name not in ("name", "interpolate")}
         else:
             key = {**described, "settings": dict(settings or {})}
         self._cache = ScoreCache(cache_folder, key)

@@ -23,6 +23,7 @@ from reranker_kd.distill.training.distiller import Distiller, distinct
 from reranker_kd.distill.training.train import train_stage
 from reranker_kd.formats.files import atomic_writer
 from reranker_kd.progress import progress_bar
+from reranker_kd.rerank.registry import load_reranker
 from reranker_kd.types import FloatArray
 
 
@@ -96,9 +97,9 @@ class Stages:
             )
 
     def _validate(self) -> float:
-        folder = self.work / "validation"
-        self.student.save(folder)
-        return fmean(validation.measure(folder) for validation in self.validations)
+        self.student.save(self.work / "validation")
+        reranker = load_reranker(self.work / "validation", backend="torch")
+        return fmean(validation.measure(validation.rerank(reranker)) for validation in self.validations)
 
     def _checkpoints(self, number: int) -> Path:
         return self.work / f"checkpoints-{number}"
