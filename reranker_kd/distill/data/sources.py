@@ -51,7 +51,7 @@ def make_transfer_set(settings: TransferSettings, work: Path, seed: int, *, quie
     lists: list[Mapping[str, Mapping[str, object]]] = [*runs.values(), qrels or {}]
     named = {docid for listed in lists for qid in topics for docid in listed.get(qid, ())}
     docids, present = _docids(collection, named, keep=RANDOM in sources)
-    mined = mine_groups(
+    groups = mine_groups(
         topics,
         {name: _within(run, present) for name, run in runs.items()},
         settings.draws,
@@ -61,12 +61,12 @@ def make_transfer_set(settings: TransferSettings, work: Path, seed: int, *, quie
         relevance_level=settings.relevance_level,
         seed=seed,
     )
-    if not mined.groups:
+    if not groups:
         raise InputError(f"empty transfer set: none of {len(topics)} queries has two candidates in the collection")
-    queries = {group.qid: " ".join(topics[group.qid].split()) for group in mined.groups}
-    used = dict.fromkeys(docid for group in mined.groups for docid in group.docids)
+    queries = {group.qid: " ".join(topics[group.qid].split()) for group in groups}
+    used = dict.fromkeys(docid for group in groups for docid in group.docids)
     texts = {document.docid: document.text for document in _documents(collection) if document.docid in used}
-    made = TransferSet(queries, {docid: texts[docid] for docid in used}, mined.groups)
+    made = TransferSet(queries, {docid: texts[docid] for docid in used}, groups)
     return augment(made, settings.augment, seed) if settings.augment else made
 
 
