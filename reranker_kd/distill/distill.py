@@ -19,8 +19,7 @@ from reranker_kd.distill.data.transfer_set import TransferSet, pairs, read_trans
 from reranker_kd.distill.methods import Stage
 from reranker_kd.distill.objectives.recording import LAYERS, LayerTeacher
 from reranker_kd.distill.objectives.registry import LOSSES
-from reranker_kd.distill.recipe import DistillRecipe, as_json, read_distill_recipe
-from reranker_kd.distill.report.card import model_card
+from reranker_kd.distill.recipe import DistillRecipe, read_distill_recipe
 from reranker_kd.distill.report.report import Distilled, Report, make_report, write_report
 from reranker_kd.distill.students import Student, build_student
 from reranker_kd.distill.teachers.base import TeacherSettings
@@ -64,8 +63,6 @@ def distill(
         return None
     report = make_report(output, distilled)
     write_report(output, recipe, distilled, report)
-    with atomic_writer(output / "README.md") as stream:
-        stream.write(model_card(output.name, recipe, distilled, report))
     return report
 
 
@@ -97,7 +94,7 @@ def make_student(recipe: DistillRecipe, output: Path, *, cache: Path | None = No
     # Under torchrun the first process does what is kept on disk, and the others read it there.
     with processes.main_process_first():
         with atomic_writer(work / _RECIPE) as stream:
-            json.dump(as_json(recipe), stream, indent=2)
+            json.dump(recipe.model_dump(mode="json"), stream, indent=2)
         with _timed(seconds, "transfer set"):
             transfer_set = _transfer_set(recipe, work, quiet=quiet)
         _check_labels(stages, transfer_set)
@@ -138,10 +135,10 @@ def make_student(recipe: DistillRecipe, output: Path, *, cache: Path | None = No
 def _claim(output: Path, recipe: DistillRecipe) -> None:
     manifest = output / WORK / _RECIPE
     if manifest.is_file():
-        begun, asked = json.loads(manifest.read_text(encoding="utf-8")), as_json(recipe)
+        begun, asked = json.loads(manifest.read_text(encoding="utf-8")), recipe.model_dump(mode="json")
         # An earlier version wrote other keys and defaults for the same recipe.
         with suppress(ValidationError, RecipeError):
-            begun = as_json(DistillRecipe.model_validate(begun))
+            begun = DistillRecipe.model_validate(begun).model_dump(mode="json")
         changed = sorted(key for key in {*begun, *asked} if begun.get(key) != asked.get(key))
         if changed and not any(path for kept in _KEPT for path in (output / WORK).glob(kept)):
             # Nothing has come of that recipe, whose fault has been mended since.

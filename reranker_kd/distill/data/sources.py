@@ -50,7 +50,8 @@ def make_transfer_set(settings: TransferSettings, work: Path, seed: int, *, quie
     # Runs and qrels of the whole of MS MARCO name passages that a smaller collection lacks.
     lists: list[Mapping[str, Mapping[str, object]]] = [*runs.values(), qrels or {}]
     named = {docid for listed in lists for qid in topics for docid in listed.get(qid, ())}
-    docids, present = _docids(collection, named, keep=RANDOM in sources)
+    docids = [each.docid for each in _documents(collection) if RANDOM in sources or each.docid in named]
+    present = named.intersection(docids)
     groups = mine_groups(
         topics,
         {name: _within(run, present) for name, run in runs.items()},
@@ -99,18 +100,6 @@ def _documents(collection: Collection[str]) -> Iterator[Document]:
                 yield document
 
 
-def _docids(collection: Collection[str], named: set[str], *, keep: bool) -> tuple[list[str], set[str]]:
-    """Return the docids of a collection, none unless ``keep``, and which of the named ones it has."""
-    docids: list[str] = []
-    present = set()
-    for document in _documents(collection):
-        if document.docid in named:
-            present.add(document.docid)
-        if keep:
-            docids.append(document.docid)
-    return docids, present
-
-
 def _retrieve(
     index: str | None, collection: Collection[str], topics: Topics, hits: int, work: Path, *, quiet: bool
 ) -> Run:
@@ -136,9 +125,8 @@ class Validation:
     candidates: Run
     texts: dict[str, str]
 
-    def measure(self, model: Path) -> float:
-        """Return the measure of the candidates as a model reranks them."""
-        run = self.rerank(model)
+    def measure(self, run: Run) -> float:
+        """Return the measure of a run."""
         (measure,) = parse_measures([self.settings.measure])
         return float(evaluate_run(run, self.qrels, [measure]).means[measure.name])
 

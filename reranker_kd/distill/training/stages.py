@@ -98,7 +98,7 @@ class Stages:
     def _validate(self) -> float:
         folder = self.work / "validation"
         self.student.save(folder)
-        return fmean(validation.measure(folder) for validation in self.validations)
+        return fmean(validation.measure(validation.rerank(folder)) for validation in self.validations)
 
     def _checkpoints(self, number: int) -> Path:
         return self.work / f"checkpoints-{number}"

@@ -25,7 +25,7 @@ from reranker_kd.progress import Advance
 Validate = Callable[[], float]
 """Measures the student as it is; higher is better."""
 
-VALIDATION = "validation"
+VALIDATION = "eval_validation"
 
 
 def train_stage(
@@ -179,7 +179,7 @@ class _DistillationTrainer(Trainer):
         with torch.random.fork_rng(devices=[]):
             # One process measures, all choose the same checkpoint.
             measured = [self._validate() if self.is_world_process_zero() else 0.0]
-        metrics = {f"eval_{VALIDATION}": float(broadcast_object_list(measured)[0])}
+        metrics = {VALIDATION: float(broadcast_object_list(measured)[0])}
         self.model.train()
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
