@@ -7,7 +7,6 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import torch
 from accelerate import PartialState
@@ -66,29 +65,25 @@ class Stages:
         return entries
 
     def _train(self, number: int, stage: Stage) -> list[dict[str, float]]:
-        training, seed = self.recipe.training, self.recipe.seed + number
+        seed = self.recipe.seed + number
         with torch.random.fork_rng(devices=[]):
             # What is learnt beside the student begins at random: the same whether or not earlier stages ran now.
             torch.manual_seed(seed)
             width = None if self.embeddings is None else self.embeddings.shape[1]
             layers = self.layers if stage.reads & LAYERS.keys() else None
             distiller = Distiller(self.student, stage, layers, width)
-        training = training.model_copy(update={"batch_groups": stage.batch_groups or training.batch_groups})
-        steps = stage.steps or training.steps
+        own = stage.model_dump(include={"steps", "learning_rate", "batch_groups"}, exclude_none=True)
+        training = self.recipe.training.model_copy(update=own)
         # After losses over layers or masked tokens alone, a score means nothing yet.
         can_rank = bool(self.validations) and not stage.reads.isdisjoint({"scores", "embeddings"})
-        data: Any = self.groups
-        if stage.over == "texts":
-            data = TextDataset(data, self.embeddings if "embeddings" in stage.reads else None)
-        with progress_bar(f"training, stage {number}", steps, "steps", quiet=self.quiet) as bar:
+        texts = TextDataset(self.groups, self.embeddings if "embeddings" in stage.reads else None)
+        data = texts if stage.over == "texts" else self.groups
+        with progress_bar(f"training, stage {number}", training.steps, "steps", quiet=self.quiet) as bar:
             return train_stage(
                 distiller,
                 data,
-                data.batch,
                 training,
                 self._checkpoints(number),
-                steps=steps,
-                learning_rate=stage.learning_rate or training.learning_rate,
                 seed=seed,
                 validate=self._validate if can_rank else None,
                 validate_every=next((each.every for each in self.recipe.validation if each.every), None),
