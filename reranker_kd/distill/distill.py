@@ -83,10 +83,7 @@ def make_student(recipe: DistillRecipe, output: Path, *, cache: Path | None = No
     for stage in stages:
         Distiller(student, stage, layers, width)
     scores_folder = cache or work / "scores"
-    teacher = None
-    if "teacher" in reads:
-        assert recipe.teacher is not None
-        teacher = make_teacher(recipe.teacher, scores_folder)
+    teacher = make_teacher(recipe.teacher, scores_folder) if recipe.teacher and "teacher" in reads else None
     validations = tuple(load_validation(settings) for settings in recipe.validation)
     seconds: dict[str, float] = {}
     processes = PartialState(cpu=recipe.training.device == "cpu")

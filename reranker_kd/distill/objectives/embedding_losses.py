@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import kl_div, log_softmax, normalize
 
-from reranker_kd.distill.objectives.losses import at_least_float32
+from reranker_kd.distill.objectives.losses import at_least_float32, check_temperature
 from reranker_kd.errors import InputError
 
 
@@ -40,8 +40,7 @@ def text_similarity(student: Tensor, teacher: Tensor, *, temperature: float = 0.
     :param student: embeddings (n, ds), n of at least 3
     :param teacher: embeddings (n, dt)
     """
-    if temperature <= 0:
-        raise InputError(f"temperature is {temperature}: give a number above 0")
+    check_temperature(temperature)
     with torch.autocast(student.device.type, enabled=False):
         ours, theirs = (_others(at_least_float32(rows), temperature) for rows in (student, teacher))
     return kl_div(ours, theirs, reduction="batchmean", log_target=True)

@@ -31,7 +31,7 @@ def soft_cross_entropy(student: Tensor, teacher: Tensor, mask: Tensor, *, temper
     The mean over candidates; least, the teacher's entropy, where the scores are equal. TwinBERT (Lu et al. 2020) and
     TinyBERT (Jiao et al. 2020, eq. 10) learn so, of two classes. T^2 keeps the gradient's size as T changes.
     """
-    _check_temperature(temperature)
+    check_temperature(temperature)
     student, teacher = _scores(mask, student=student, teacher=teacher)
     soft_labels = (teacher / temperature).sigmoid()
     losses = binary_cross_entropy_with_logits(student / temperature, soft_labels, reduction="none")
@@ -72,7 +72,7 @@ def rank_kl(student: Tensor, teacher: Tensor, mask: Tensor, *, temperature: floa
     The distributions are ListNet's top-one probabilities (Cao et al. 2007, sec. 4), which TCT-ColBERT (Lin et al.
     2020) distils; T^2 as in Hinton et al. 2015, sec. 2.
     """
-    _check_temperature(temperature)
+    check_temperature(temperature)
     student, teacher = _scores(mask, student=student, teacher=teacher)
     divergences = masked_kl(student / temperature, teacher / temperature, mask)
     return masked_mean(divergences, mask.sum(1) > 1) * temperature**2
@@ -117,7 +117,11 @@ def contrastive_kd(
     best = teacher.masked_fill(~mask, -torch.inf).argmax(1, keepdim=True)
     labels = labels.where(~labels.isnan(), torch.zeros_like(labels).scatter(1, best, 1.0))
     everyones, allowed = in_batch(docids, labels, docids >= 0)
-    hard = _softmax_cross_entropy(at_least_float32(similarities) * scale, everyones, allowed)
+    similarities, everyones = _scores(allowed, similarities=at_least_float32(similarities) * scale, labels=everyones)
+    positive = everyones > 0
+    counts = positive.sum(1)
+    shares = positive / counts.clamp(min=1)[:, None]
+    hard = masked_mean(-(shares * _log_softmax(similarities, allowed)).sum(1), counts > 0)
     return alpha * soft + (1 - alpha) * hard
 
 
@@ -166,14 +170,6 @@ def _log_softmax(values: Tensor, mask: Tensor) -> Tensor:
     return log_softmax(values.masked_fill(~mask, lowest), dim=-1).masked_fill(~mask, 0.0)
 
 
-def _softmax_cross_entropy(student: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
-    student, labels = _scores(mask, student=student, labels=labels)
-    positive = labels > 0
-    counts = positive.sum(1)
-    shares = positive / counts.clamp(min=1)[:, None]
-    return masked_mean(-(shares * _log_softmax(student, mask)).sum(1), counts > 0)
-
-
 def _differences(values: Tensor) -> Tensor:
     # (q, c, c): at i, j the value of i less that of j.
     return values[:, :, None] - values[:, None, :]
@@ -199,6 +195,6 @@ def _check(mask: Tensor, **given: Tensor) -> None:
             )
 
 
-def _check_temperature(temperature: float) -> None:
+def check_temperature(temperature: float) -> None:
     if not temperature > 0:
         raise InputError(f"temperature is {temperature}: give a number above 0")

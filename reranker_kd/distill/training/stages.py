@@ -51,17 +51,15 @@ class Stages:
             self.student.network.load_state_dict(load_file(done), strict=False)
             return json.loads(log.read_text(encoding="utf-8"))
         entries = self._train(number, stage)
-        processes = PartialState()
-        processes.wait_for_everyone()
-        if not processes.is_main_process:
-            return entries
-        with atomic_writer(log) as stream:
-            json.dump(entries, stream)
-        temporary = done.with_suffix(".part")
-        weights = distinct(self.student.network.state_dict())
-        save_file({name: value.contiguous() for name, value in weights.items()}, temporary)
-        temporary.replace(done)
-        shutil.rmtree(self._checkpoints(number), ignore_errors=True)
+        PartialState().wait_for_everyone()
+        if PartialState().is_main_process:
+            with atomic_writer(log) as stream:
+                json.dump(entries, stream)
+            temporary = done.with_suffix(".part")
+            weights = distinct(self.student.network.state_dict())
+            save_file({name: value.contiguous() for name, value in weights.items()}, temporary)
+            temporary.replace(done)
+            shutil.rmtree(self._checkpoints(number), ignore_errors=True)
         return entries
 
     def _train(self, number: int, stage: Stage) -> list[dict[str, float]]:
