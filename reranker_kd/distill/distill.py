@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from reranker_kd.distill.data.batches import GroupDataset
 from reranker_kd.distill.data.sources import load_validation, make_transfer_set
-from reranker_kd.distill.data.transfer_set import TransferSet, pairs, read_transfer_set, write_transfer_set
+from reranker_kd.distill.data.transfer_set import GROUPS_FILE, TransferSet, pairs, read_transfer_set, write_transfer_set
 from reranker_kd.distill.methods import Stage
 from reranker_kd.distill.objectives.recording import LAYERS, LayerTeacher
 from reranker_kd.distill.objectives.registry import LOSSES
@@ -150,12 +150,10 @@ def _claim(output: Path, recipe: DistillRecipe) -> None:
 
 
 def _transfer_set(recipe: DistillRecipe, work: Path, *, quiet: bool) -> TransferSet:
-    folder = work / "transfer-set"
-    if recipe.transfer_set.folder is not None:
-        return read_transfer_set(recipe.transfer_set.folder)
-    if not (folder / "groups.jsonl").is_file():
+    given, folder = recipe.transfer_set.folder, work / "transfer-set"
+    if given is None and not (folder / GROUPS_FILE).is_file():
         write_transfer_set(folder, make_transfer_set(recipe.transfer_set, work, recipe.seed, quiet=quiet))
-    return read_transfer_set(folder)
+    return read_transfer_set(given or folder)
 
 
 def _check_labels(stages: tuple[Stage, ...], transfer_set: TransferSet) -> None:

@@ -22,17 +22,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, Literal
 
-from reranker_kd.distill.data.text_augmentation import (
-    delete_words,
-    inverse_document_frequencies,
-    join_texts,
-    mask_words,
-    pair_with_others,
-    query_from_cloze,
-    query_from_first_sentence,
-    replace_words,
-    sample_span,
-)
+from reranker_kd.distill.data import text_augmentation as making
 from reranker_kd.distill.data.transfer_set import Group, TransferSet, check, generator
 from reranker_kd.errors import InputError, RecipeError
 from reranker_kd.registry import Registry
@@ -65,14 +55,14 @@ AUGMENTATIONS: Registry[Augmentation] = Registry(
     "augmentation",
     "reranker_kd.augmentations",
     {
-        "deletion": Augmentation(delete_words, "rewriting", "query"),
-        "masking": Augmentation(mask_words, "rewriting", "query"),
-        "replacement": Augmentation(replace_words, "rewriting", "document", "terms"),
-        "joining": Augmentation(join_texts, "rewriting", "document", "texts"),
-        "span": Augmentation(sample_span, "rewriting", "query"),
-        "first-sentence": Augmentation(query_from_first_sentence, "pseudo-query"),
-        "cloze": Augmentation(query_from_cloze, "pseudo-query"),
-        "pairing": Augmentation(pair_with_others, "pairing"),
+        "deletion": Augmentation(making.delete_words, "rewriting", "query"),
+        "masking": Augmentation(making.mask_words, "rewriting", "query"),
+        "replacement": Augmentation(making.replace_words, "rewriting", "document", "terms"),
+        "joining": Augmentation(making.join_texts, "rewriting", "document", "texts"),
+        "span": Augmentation(making.sample_span, "rewriting", "query"),
+        "first-sentence": Augmentation(making.query_from_first_sentence, "pseudo-query"),
+        "cloze": Augmentation(making.query_from_cloze, "pseudo-query"),
+        "pairing": Augmentation(making.pair_with_others, "pairing"),
     },
 )
 
@@ -189,7 +179,7 @@ class _Made:
 
     @cached_property
     def idf(self) -> dict[str, float]:
-        return inverse_document_frequencies(self.old["document"].values())
+        return making.inverse_document_frequencies(self.old["document"].values())
 
     @cached_property
     def terms(self) -> tuple[str, ...]:

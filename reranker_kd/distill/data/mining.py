@@ -101,7 +101,11 @@ def mine_groups(
             if draw.source == RANDOM:
                 docids += draw_new(collection, draw.count or 0, docids, rng)
             else:
-                docids += _drawn_from_ranks(runs[draw.source].get(qid, {}), draw, docids, rng)
+                candidates = list(runs[draw.source].get(qid, {}))[draw.first - 1 : draw.depth]
+                ranked = [docid for docid in candidates if docid not in docids]
+                rest = ranked[draw.top :]
+                docids += ranked[: draw.top]
+                docids += rest if draw.count is None else _drawn(rest, draw.count - draw.top, rng)
         if len(docids) > 1:
             labels = None if qrels is None else tuple(float(grades[d]) if d in grades else math.nan for d in docids)
             groups.append(Group(qid, tuple(docids), labels))
@@ -114,15 +118,6 @@ def draw_new(collection: Sequence[str], count: int, taken: Collection[str], rng:
     size = min(count + len(taken), len(collection))
     drawn = [collection[place] for place in rng.choice(len(collection), size, replace=False).tolist()]
     return [docid for docid in drawn if docid not in taken][:count]
-
-
-def _drawn_from_ranks(
-    documents: Mapping[str, float], draw: Draw, taken: Collection[str], rng: np.random.Generator
-) -> list[str]:
-    ranked = [docid for docid in list(documents)[draw.first - 1 : draw.depth] if docid not in taken]
-    if draw.count is None:
-        return ranked
-    return ranked[: draw.top] + _drawn(ranked[draw.top :], draw.count - draw.top, rng)
 
 
 def _drawn(docids: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:

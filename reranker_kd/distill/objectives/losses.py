@@ -1,4 +1,4 @@
-"""What a student's scores are held against: a teacher's scores, or human labels.
+"""What a student's scores or embeddings are held against: a teacher's, or human labels.
 
 A loss is a pure function that takes ``student`` and ``mask``, and of what follows that which it reads; its keyword-only
 arguments are its options. It returns a scalar.
@@ -11,6 +11,9 @@ arguments are its options. It returns a scalar.
 - ``similarities``, (q, q * c): scores of each query with the candidates of all queries of the batch, group after group.
 - ``docids``, (q, c): whole numbers, equal where the document is the same, below 0 where there is no candidate.
 
+Losses over embeddings take ``student`` and ``teacher``, (n, d), of length 1. A text teaches by all numbers of its
+vector, where a pair teaches by one: the fastest start for a twin.
+
 A loss is the mean over what is valid: candidates, pairs or groups, as it says; of nothing it is 0, with gradient 0.
 bfloat16 and float16 are widened, so that every loss computes in float32 at least. Tensors that do not fit together
 raise :class:`InputError`, and so does an option out of its range.
@@ -18,9 +21,11 @@ raise :class:`InputError`, and so does an option out of its range.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax, softplus
+from torch.nn.functional import binary_cross_entropy_with_logits, kl_div, log_softmax, normalize, softplus
 
 from reranker_kd.errors import InputError
 
@@ -31,7 +36,7 @@ def soft_cross_entropy(student: Tensor, teacher: Tensor, mask: Tensor, *, temper
     The mean over candidates; least, the teacher's entropy, where the scores are equal. TwinBERT (Lu et al. 2020) and
     TinyBERT (Jiao et al. 2020, eq. 10) learn so, of two classes. T^2 keeps the gradient's size as T changes.
     """
-    check_temperature(temperature)
+    _check_temperature(temperature)
     student, teacher = _scores(mask, student=student, teacher=teacher)
     soft_labels = (teacher / temperature).sigmoid()
     losses = binary_cross_entropy_with_logits(student / temperature, soft_labels, reduction="none")
@@ -72,7 +77,7 @@ def rank_kl(student: Tensor, teacher: Tensor, mask: Tensor, *, temperature: floa
     The distributions are ListNet's top-one probabilities (Cao et al. 2007, sec. 4), which TCT-ColBERT (Lin et al.
     2020) distils; T^2 as in Hinton et al. 2015, sec. 2.
     """
-    check_temperature(temperature)
+    _check_temperature(temperature)
     student, teacher = _scores(mask, student=student, teacher=teacher)
     divergences = masked_kl(student / temperature, teacher / temperature, mask)
     return masked_mean(divergences, mask.sum(1) > 1) * temperature**2
@@ -142,6 +147,36 @@ def in_batch(documents: Tensor, labels: Tensor, mask: Tensor) -> tuple[Tensor, T
     return labels.flatten().where(own, torch.nan), mask.flatten() & (own | ~in_own_group)
 
 
+def text_embedding(student: Tensor, teacher: Tensor, projection: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+    """Return the mean squared distance of embeddings, 2 - 2 cos (Reimers and Gurevych 2020, arXiv 2004.09813, eq. 1).
+
+    :param student: embeddings (n, ds)
+    :param teacher: embeddings (n, dt)
+    :param projection: from ds to dt, learnt along and thrown away; None where both are equal
+    """
+    student = at_least_float32(student)
+    if projection is not None:
+        student = normalize(projection(student), dim=1)
+    if student.shape != teacher.shape:
+        raise InputError(f"embeddings of shapes {tuple(student.shape)} and {tuple(teacher.shape)}: give a projection")
+    return (student - at_least_float32(teacher)).square().sum(1).mean()
+
+
+def text_similarity(student: Tensor, teacher: Tensor, *, temperature: float = 0.05) -> Tensor:
+    """Return KL of the teacher's to the student's distribution over the batch's other texts, the mean over texts.
+
+    What a text is like is kept, whatever the width: the cosines to all other texts of the batch, divided by the
+    temperature, make a softmax (the relations of SEED, Fang et al. 2021, eq. 4, with the batch for a queue).
+
+    :param student: embeddings (n, ds), n of at least 3
+    :param teacher: embeddings (n, dt)
+    """
+    _check_temperature(temperature)
+    with torch.autocast(student.device.type, enabled=False):
+        ours, theirs = (_others(at_least_float32(rows), temperature) for rows in (student, teacher))
+    return kl_div(ours, theirs, reduction="batchmean", log_target=True)
+
+
 def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
     """Return the mean of the values where ``valid``, of the same shape, is True; 0 where it never is."""
     return values.masked_fill(~valid, 0.0).sum() / valid.sum().clamp(min=1)
@@ -170,6 +205,14 @@ def _log_softmax(values: Tensor, mask: Tensor) -> Tensor:
     return log_softmax(values.masked_fill(~mask, lowest), dim=-1).masked_fill(~mask, 0.0)
 
 
+def _others(embeddings: Tensor, temperature: float) -> Tensor:
+    count = len(embeddings)
+    cosines = embeddings @ embeddings.T / temperature
+    # The text itself is left out by its place, so that no infinity comes near the gradient.
+    off_diagonal = ~torch.eye(count, dtype=torch.bool, device=embeddings.device)
+    return log_softmax(cosines[off_diagonal].view(count, count - 1), dim=1)
+
+
 def _differences(values: Tensor) -> Tensor:
     # (q, c, c): at i, j the value of i less that of j.
     return values[:, :, None] - values[:, None, :]
@@ -195,6 +238,6 @@ def _check(mask: Tensor, **given: Tensor) -> None:
             )
 
 
-def check_temperature(temperature: float) -> None:
+def _check_temperature(temperature: float) -> None:
     if not temperature > 0:
         raise InputError(f"temperature is {temperature}: give a number above 0")

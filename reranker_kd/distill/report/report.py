@@ -77,25 +77,19 @@ def make_report(output: Path, distilled: Distilled) -> Report:
     compared = speed = None
     names = [validation.name for validation in distilled.validations]
     for place, validation in enumerate(distilled.validations, start=1):
-        own, alike = _measured(output, validation, distilled.teacher)
+        runs = {"first stage": validation.first_stage(), "student": validation.rerank(output)}
+        if distilled.teacher is not None:
+            teacher_run, complete = _teacher_run(validation, distilled.teacher)
+            # A run or qrels may know nothing of these topics.
+            if teacher_run:
+                compared = compared or fidelity(teacher_run, runs["student"])
+            if complete:
+                runs["teacher"] = teacher_run
         called = validation.name if names.count(validation.name) == 1 else f"{validation.name}-{place}"
-        figures |= {name if len(names) == 1 else f"{called} {name}": value for name, value in own.items()}
-        compared, speed = compared or alike, speed or _speed(output, validation)
+        before = "" if len(names) == 1 else f"{called} "
+        figures |= {before + name: validation.measure(run) for name, run in runs.items()}
+        speed = speed or _speed(output, validation)
     return Report(figures, compared, distilled.student.parameters, size, speed)
-
-
-def _measured(
-    output: Path, validation: Validation, teacher: Teacher | None
-) -> tuple[dict[str, float], Fidelity | None]:
-    runs = {"first stage": validation.first_stage(), "student": validation.rerank(output)}
-    compared = None
-    if teacher is not None:
-        teacher_run, complete = _teacher_run(validation, teacher)
-        # A run or qrels may know nothing of these topics.
-        compared = fidelity(teacher_run, runs["student"]) if teacher_run else None
-        if complete:
-            runs["teacher"] = teacher_run
-    return {name: validation.measure(run) for name, run in runs.items()}, compared
 
 
 def _pairs(validation: Validation) -> list[ScoredPair]:

@@ -21,9 +21,6 @@ from reranker_kd.distill.training.distiller import Distiller
 from reranker_kd.inference.precision import resolve_precision
 from reranker_kd.progress import Advance
 
-Validate = Callable[[], float]
-"""Measures the student as it is; higher is better."""
-
 VALIDATION = "eval_validation"
 
 
@@ -34,7 +31,7 @@ def train_stage(
     folder: Path,
     *,
     seed: int,
-    validate: Validate | None = None,
+    validate: Callable[[], float] | None = None,
     validate_every: int | None = None,
     progress: Advance,
 ) -> list[dict[str, float]]:
@@ -44,6 +41,7 @@ def train_stage(
     with the same seed gives the same weights on the same machine, interrupted or not.
 
     :param folder: for checkpoints; two are kept
+    :param validate: measures the student as it is; higher is better
     :param validate_every: updates between two validations; None validates with every checkpoint
     :return: entries of step, loss and its parts, learning rate, validation
     """
@@ -91,8 +89,7 @@ def train_stage(
     before = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             trainer = _DistillationTrainer(
                 model=distiller,
                 args=arguments,
@@ -123,7 +120,7 @@ def _last_checkpoint(folder: Path) -> str | None:
 
 
 class _DistillationTrainer(Trainer):
-    validate: Validate | None
+    validate: Callable[[], float] | None
     learning_rates: dict[str, float]
 
     def __init__(self, **keywords: Any) -> None:
