@@ -107,12 +107,11 @@ class Method:
     reads: Literal["pairs", "texts"] | None = None
 
 
-def _stage(**losses_and_settings: Any) -> Stage:
-    settings = {key: losses_and_settings.pop(key) for key in ("over", "layer_mapping") if key in losses_and_settings}
-    return Stage(losses=losses_and_settings, **settings)
+def _stage(over: Literal["groups", "texts"] = "groups", **losses: Any) -> Stage:
+    return Stage(over=over, losses=losses)
 
 
-_LAYERS = {"embedding": 1.0, "hidden": 1.0, "attention": 1.0}
+_LAYERS: dict[str, Any] = {"embedding": 1.0, "hidden": 1.0, "attention": 1.0}
 
 METHODS: Registry[Method] = Registry(
     "method",

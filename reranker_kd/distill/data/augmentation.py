@@ -162,6 +162,8 @@ class _Made:
         self.docids_by_query: dict[str, dict[str, None]] = {}
         for group in source.groups:
             self.docids_by_query.setdefault(group.qid, {}).update(dict.fromkeys(group.docids))
+        self.docids = tuple(dict.fromkeys(docid for docids in self.docids_by_query.values() for docid in docids))
+        self.texts = tuple(source.documents.values())
 
     def add(self, group: Group, side: str, old: str, label: str, text: str | None) -> str | None:
         """Return the id under which the text now stands, or None where it is none, or the group's query has it."""
@@ -179,19 +181,11 @@ class _Made:
 
     @cached_property
     def idf(self) -> dict[str, float]:
-        return making.inverse_document_frequencies(self.old["document"].values())
+        return making.inverse_document_frequencies(self.texts)
 
     @cached_property
     def terms(self) -> tuple[str, ...]:
         return tuple(sorted(self.idf))
-
-    @cached_property
-    def texts(self) -> tuple[str, ...]:
-        return tuple(self.old["document"].values())
-
-    @cached_property
-    def docids(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(docid for docids in self.docids_by_query.values() for docid in docids))
 
 
 def _rewrite(made: _Made, group: Group, step: Augment, label: str) -> Group | None:

@@ -48,7 +48,6 @@ class EnsembleSettings(TeacherSettings):
     normalise: Normalisation = "zscore"
 
     def make(self, cache_folder: str | Path) -> Teacher:
-        """Make the members."""
         members = [(make_teacher(member, cache_folder), member.weight) for member in self.ensemble]
         return EnsembleTeacher(members, self.normalise)
 
@@ -64,7 +63,6 @@ class EnsembleTeacher(Teacher):
     normalise: Normalisation = "zscore"
 
     def scores(self, ts: TransferSet, pairs: Sequence[ScoredPair], on_progress: Progress = no_progress) -> FloatArray:
-        """Return the members' mean of each pair."""
         # A document that stands in two groups of a query counts once in its mean and deviation.
         places = {pair: place for place, pair in enumerate(dict.fromkeys(pairs))}
         numbers = {qid: number for number, qid in enumerate(dict.fromkeys(qid for qid, _ in places))}
@@ -80,6 +78,5 @@ class EnsembleTeacher(Teacher):
         return means[[places[pair] for pair in pairs]].astype(np.float32)
 
     def describe(self) -> dict[str, Any]:
-        """Return the members with their weights."""
         members = [{"weight": weight, **teacher.describe()} for teacher, weight in self.members]
         return {"teacher": "ensemble", "normalise": self.normalise, "members": members}

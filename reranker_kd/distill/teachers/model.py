@@ -26,7 +26,6 @@ class ModelSettings(TeacherSettings, ModelOptions, LongDocuments):
     model: Place
 
     def make(self, cache_folder: str | Path) -> Teacher:
-        """Load the model."""
         # What was left at its default is not passed on: a reranker of another package knows keywords of its own only.
         options = self.model_dump(
             include={*ModelOptions.model_fields, *LongDocuments.model_fields}, exclude_defaults=True
@@ -61,5 +60,4 @@ class ModelTeacher(Teacher):
         return cached_scores(self._reranker, texts, self._cache, on_progress=on_progress)
 
     def describe(self) -> dict[str, Any]:
-        """Return what the reranker says of itself."""
         return {"teacher": "model", **self._reranker.describe()}

@@ -72,10 +72,8 @@ class ScaledTeacher(Teacher):
     shift: float
 
     def scores(self, ts: TransferSet, pairs: Sequence[ScoredPair], on_progress: Progress = no_progress) -> FloatArray:
-        """Return ``scale * score + shift`` of each pair."""
         given = self.teacher.scores(ts, pairs, on_progress)
         return (given * np.float64(self.scale) + self.shift).astype(np.float32)
 
     def describe(self) -> dict[str, Any]:
-        """Return what the other teacher says, with scale and shift."""
         return {**self.teacher.describe(), "scale": self.scale, "shift": self.shift}

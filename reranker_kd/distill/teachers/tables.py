@@ -33,13 +33,11 @@ class TableTeacher(Teacher):
     description: dict[str, Any]
 
     def scores(self, ts: TransferSet, pairs: Sequence[ScoredPair], on_progress: Progress = no_progress) -> FloatArray:  # noqa: ARG002
-        """Return what the table has for each pair."""
         found = [self.table.get(qid, {}).get(docid, self.absent.get(qid, np.nan)) for qid, docid in pairs]
         on_progress(len(pairs))
         return np.asarray(found, dtype=np.float32)
 
     def describe(self) -> dict[str, Any]:
-        """Return where the table came from and how it is used."""
         return self.description
 
 
@@ -59,7 +57,6 @@ class RunSettings(TeacherSettings):
     absent: Literal["unknown", "worst"] = "unknown"
 
     def make(self, cache_folder: str | Path) -> Teacher:  # noqa: ARG002
-        """Read the run."""
         description = {"teacher": "run", **self.model_dump(include={"use", "k", "absent"}), **file_record(self.run)}
         run = read_run(self.run)
         return TableTeacher(self._scores(run), self._worst(run) if self.absent == "worst" else {}, description)
@@ -88,7 +85,6 @@ class QrelsSettings(TeacherSettings):
     unjudged: float | None = Field(default=None, allow_inf_nan=False)
 
     def make(self, cache_folder: str | Path) -> Teacher:  # noqa: ARG002
-        """Read the qrels."""
         qrels = read_qrels(self.qrels)
         absent = {} if self.unjudged is None else dict.fromkeys(qrels, self.unjudged)
         return TableTeacher(qrels, absent, {"teacher": "qrels", "unjudged": self.unjudged, **file_record(self.qrels)})

@@ -59,7 +59,7 @@ class Stages:
             weights = distinct(self.student.network.state_dict())
             save_file({name: value.contiguous() for name, value in weights.items()}, temporary)
             temporary.replace(done)
-            shutil.rmtree(self._checkpoints(number), ignore_errors=True)
+            shutil.rmtree(self.work / f"checkpoints-{number}", ignore_errors=True)
         return entries
 
     def _train(self, number: int, stage: Stage) -> list[dict[str, float]]:
@@ -81,7 +81,7 @@ class Stages:
                 distiller,
                 data,
                 training,
-                self._checkpoints(number),
+                self.work / f"checkpoints-{number}",
                 seed=seed,
                 validate=self._validate if can_rank else None,
                 validate_every=next((each.every for each in self.recipe.validation if each.every), None),
@@ -92,6 +92,3 @@ class Stages:
         folder = self.work / "validation"
         self.student.save(folder)
         return fmean(validation.measure(validation.rerank(folder)) for validation in self.validations)
-
-    def _checkpoints(self, number: int) -> Path:
-        return self.work / f"checkpoints-{number}"
