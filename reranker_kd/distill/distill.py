@@ -15,12 +15,11 @@ from pydantic import ValidationError
 
 from reranker_kd.distill.data.batches import GroupDataset
 from reranker_kd.distill.data.sources import load_validation, make_transfer_set
-from reranker_kd.distill.data.transfer_set import TransferSet, pairs, read_transfer_set, write_transfer_set
+from reranker_kd.distill.data.transfer_set import GROUPS_FILE, TransferSet, pairs, read_transfer_set, write_transfer_set
 from reranker_kd.distill.methods import Stage
 from reranker_kd.distill.objectives.recording import LAYERS, LayerTeacher
 from reranker_kd.distill.objectives.registry import LOSSES
-from reranker_kd.distill.recipe import DistillRecipe, as_json, read_distill_recipe
-from reranker_kd.distill.report.card import model_card
+from reranker_kd.distill.recipe import DistillRecipe, read_distill_recipe
 from reranker_kd.distill.report.report import Distilled, Report, make_report, write_report
 from reranker_kd.distill.students import Student, build_student
 from reranker_kd.distill.teachers.base import TeacherSettings
@@ -64,8 +63,6 @@ def distill(
         return None
     report = make_report(output, distilled)
     write_report(output, recipe, distilled, report)
-    with atomic_writer(output / "README.md") as stream:
-        stream.write(model_card(output.name, recipe, distilled, report))
     return report
 
 
@@ -86,10 +83,7 @@ def make_student(recipe: DistillRecipe, output: Path, *, cache: Path | None = No
     for stage in stages:
         Distiller(student, stage, layers, width)
     scores_folder = cache or work / "scores"
-    teacher = None
-    if "teacher" in reads:
-        assert recipe.teacher is not None
-        teacher = make_teacher(recipe.teacher, scores_folder)
+    teacher = make_teacher(recipe.teacher, scores_folder) if recipe.teacher and "teacher" in reads else None
     validations = tuple(load_validation(settings) for settings in recipe.validation)
     seconds: dict[str, float] = {}
     processes = PartialState(cpu=recipe.training.device == "cpu")
@@ -97,7 +91,7 @@ def make_student(recipe: DistillRecipe, output: Path, *, cache: Path | None = No
     # Under torchrun the first process does what is kept on disk, and the others read it there.
     with processes.main_process_first():
         with atomic_writer(work / _RECIPE) as stream:
-            json.dump(as_json(recipe), stream, indent=2)
+            json.dump(recipe.model_dump(mode="json"), stream, indent=2)
         with _timed(seconds, "transfer set"):
             transfer_set = _transfer_set(recipe, work, quiet=quiet)
         _check_labels(stages, transfer_set)
@@ -138,10 +132,10 @@ def make_student(recipe: DistillRecipe, output: Path, *, cache: Path | None = No
 def _claim(output: Path, recipe: DistillRecipe) -> None:
     manifest = output / WORK / _RECIPE
     if manifest.is_file():
-        begun, asked = json.loads(manifest.read_text(encoding="utf-8")), as_json(recipe)
+        begun, asked = json.loads(manifest.read_text(encoding="utf-8")), recipe.model_dump(mode="json")
         # An earlier version wrote other keys and defaults for the same recipe.
         with suppress(ValidationError, RecipeError):
-            begun = as_json(DistillRecipe.model_validate(begun))
+            begun = DistillRecipe.model_validate(begun).model_dump(mode="json")
         changed = sorted(key for key in {*begun, *asked} if begun.get(key) != asked.get(key))
         if changed and not any(path for kept in _KEPT for path in (output / WORK).glob(kept)):
             # Nothing has come of that recipe, whose fault has been mended since.
@@ -156,12 +150,10 @@ def _claim(output: Path, recipe: DistillRecipe) -> None:
 
 
 def _transfer_set(recipe: DistillRecipe, work: Path, *, quiet: bool) -> TransferSet:
-    folder = work / "transfer-set"
-    if recipe.transfer_set.folder is not None:
-        return read_transfer_set(recipe.transfer_set.folder)
-    if not (folder / "groups.jsonl").is_file():
+    given, folder = recipe.transfer_set.folder, work / "transfer-set"
+    if given is None and not (folder / GROUPS_FILE).is_file():
         write_transfer_set(folder, make_transfer_set(recipe.transfer_set, work, recipe.seed, quiet=quiet))
-    return read_transfer_set(folder)
+    return read_transfer_set(given or folder)
 
 
 def _check_labels(stages: tuple[Stage, ...], transfer_set: TransferSet) -> None:

@@ -24,6 +24,17 @@ class LossTerm(BaseModel):
     weight: float = Field(default=1.0, gt=0)
     options: dict[str, float] = Field(default_factory=dict)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _in_short(cls, term: Any) -> Any:
+        """Take a number for the weight, and what is no key of its own for an option."""
+        if isinstance(term, int | float) and not isinstance(term, bool):
+            return {"weight": term}
+        if not isinstance(term, dict) or not isinstance(own := term.get("options", {}), dict):
+            return term
+        options = {key: given for key, given in term.items() if key not in cls.model_fields} | own
+        return {**{key: term[key] for key in ("weight",) if key in term}, "options": options}
+
 
 class Stage(BaseModel):
     """A stretch of training.
@@ -45,23 +56,30 @@ class Stage(BaseModel):
     learning_rate: float | None = Field(default=None, gt=0)
     batch_groups: int | None = Field(default=None, ge=1)
 
-    @field_validator("losses", mode="before")
+    @field_validator("losses")
     @classmethod
-    def _known_losses_and_options(cls, value: Any) -> Any:
-        return {name: _term(name, term) for name, term in value.items()} if isinstance(value, dict) else value
-
-    @model_validator(mode="after")
-    def _fits_what_it_is_over(self) -> Stage:
-        for name, term in self.losses.items():
-            loss = LOSSES[name]
-            if self.over not in loss.over:
-                (other,) = loss.over
-                raise ValueError(f"{name} is a loss over {other}: give it a stage of its own, over: {other}")
+    def _known_losses_and_options(cls, losses: dict[str, LossTerm]) -> dict[str, LossTerm]:
+        for name, term in losses.items():
+            try:
+                loss = LOSSES[name]
+            except InputError as error:
+                raise ValueError(str(error)) from None
+            for option in term.options:
+                if option not in loss.options:
+                    raise ValueError(f"{name} has no option {option!r}; known: {', '.join(loss.options) or 'none'}")
             if term.options:
                 try:
                     loss.check(term.options)
                 except InputError as error:
-                    raise ValueError(f"losses.{name}: {error}") from None
+                    raise ValueError(f"{name}: {error}") from None
+        return losses
+
+    @model_validator(mode="after")
+    def _fits_what_it_is_over(self) -> Stage:
+        for name in self.losses:
+            if self.over not in LOSSES[name].over:
+                (other,) = LOSSES[name].over
+                raise ValueError(f"{name} is a loss over {other}: give it a stage of its own, over: {other}")
         return self
 
     @property
@@ -73,23 +91,6 @@ class Stage(BaseModel):
     def needs_teacher(self) -> bool:
         """Whether a teacher's scores, layers or embeddings enter a loss."""
         return any(LOSSES[name].needs_teacher for name in self.losses)
-
-
-def _term(name: str, term: Any) -> Any:
-    """Return a term as :class:`LossTerm` takes it: a number is its weight, what is no key of its own is an option."""
-    try:
-        known = LOSSES[name].options
-    except InputError as error:
-        raise ValueError(str(error)) from None
-    if isinstance(term, int | float) and not isinstance(term, bool):
-        return {"weight": term}
-    if not isinstance(term, dict) or not isinstance(own := term.get("options", {}), dict):
-        return term
-    options = {key: given for key, given in term.items() if key not in ("weight", "options")} | own
-    for option in options:
-        if option not in known:
-            raise ValueError(f"{name} has no option {option!r}; known: {', '.join(known) or 'none'}")
-    return {**{key: term[key] for key in ("weight",) if key in term}, "options": options}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +107,11 @@ class Method:
     reads: Literal["pairs", "texts"] | None = None
 
 
-def _stage(**losses_and_settings: Any) -> Stage:
-    settings = {key: losses_and_settings.pop(key) for key in ("over", "layer_mapping") if key in losses_and_settings}
-    return Stage(losses=losses_and_settings, **settings)
+def _stage(over: Literal["groups", "texts"] = "groups", **losses: Any) -> Stage:
+    return Stage(over=over, losses=losses)
 
 
-_LAYERS = {"embedding": 1.0, "hidden": 1.0, "attention": 1.0}
+_LAYERS: dict[str, Any] = {"embedding": 1.0, "hidden": 1.0, "attention": 1.0}
 
 METHODS: Registry[Method] = Registry(
     "method",

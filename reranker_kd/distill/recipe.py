@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, ValidationInfo, model_validator
 
 from reranker_kd.distill.data.augmentation import Augment
 from reranker_kd.distill.data.mining import Draw
@@ -30,6 +21,12 @@ from reranker_kd.sections import Section, first_fault
 
 def _as_several(value: Any) -> Any:
     return () if value is None else (value,) if isinstance(value, str | Mapping | BaseModel) else value
+
+
+def _start_beside_the_recipe(student: Any, info: ValidationInfo) -> Any:
+    if isinstance(student, Mapping) and isinstance(student.get("start"), str):
+        return {**student, "start": beside_the_recipe(student["start"], info)}
+    return student
 
 
 Places = Annotated[tuple[Place, ...], BeforeValidator(_as_several)]
@@ -125,20 +122,13 @@ class DistillRecipe(Section):
     method: str
     seed: int = Field(default=42, ge=0)
     teacher: AnyTeacher | None = None
-    student: AnyShape
+    student: Annotated[AnyShape, BeforeValidator(_start_beside_the_recipe)]
     transfer_set: TransferSettings
     stages: tuple[Stage, ...] = ()
     general: int = Field(default=0, ge=0)
     domain_pretraining: int = Field(default=0, ge=0)
     training: TrainingSettings = TrainingSettings()
     validation: Annotated[tuple[ValidationSettings, ...], BeforeValidator(_as_several)] = ()
-
-    @field_validator("student", mode="before")
-    @classmethod
-    def _start_beside_the_recipe(cls, value: Any, info: ValidationInfo) -> Any:
-        if isinstance(value, Mapping) and isinstance(value.get("start"), str):
-            return {**value, "start": beside_the_recipe(value["start"], info)}
-        return value
 
     @model_validator(mode="after")
     def _fits_the_method(self) -> DistillRecipe:
@@ -158,12 +148,9 @@ class DistillRecipe(Section):
 
     def all_stages(self) -> tuple[Stage, ...]:
         """Return the stages in the order in which they run."""
-        before = []
-        if self.domain_pretraining:
-            before.append(DOMAIN_PRETRAINING.model_copy(update={"steps": self.domain_pretraining}))
-        if self.general:
-            before.append(GENERAL.model_copy(update={"steps": self.general}))
-        return (*before, *(self.stages or METHODS[self.method].stages))
+        before = ((DOMAIN_PRETRAINING, self.domain_pretraining), (GENERAL, self.general))
+        asked_for = (stage.model_copy(update={"steps": steps}) for stage, steps in before if steps)
+        return (*asked_for, *(self.stages or METHODS[self.method].stages))
 
 
 def read_distill_recipe(path: str | Path, changes: Sequence[str] = ()) -> DistillRecipe:
@@ -179,8 +166,3 @@ def read_distill_recipe(path: str | Path, changes: Sequence[str] = ()) -> Distil
         raise RecipeError(f"{path}: {first_fault(error)}") from None
     except RecipeError as error:
         raise RecipeError(f"{path}: {error}") from None
-
-
-def as_json(recipe: DistillRecipe) -> dict[str, Any]:
-    """Return a recipe as JSON values, for provenance and for telling whether a folder was begun with it."""
-    return json.loads(recipe.model_dump_json())

@@ -13,7 +13,7 @@ from make_tiny_twins import make_tiny_twin
 from torch.nn.functional import normalize
 
 from reranker_kd.distill.data.transfer_set import Group, TransferSet
-from reranker_kd.distill.objectives.embedding_losses import text_embedding, text_similarity
+from reranker_kd.distill.objectives.losses import text_embedding, text_similarity
 from reranker_kd.distill.teachers.embeddings import embed_texts, encoder_of
 from reranker_kd.distill.teachers.model import ModelSettings
 from reranker_kd.errors import InputError

@@ -24,25 +24,23 @@ TOPICS = {"q1": "one", "q2": "two", "q3": "three"}
 
 
 def docids_of(mined):
-    return {group.qid: group.docids for group in mined.groups}
+    return {group.qid: group.docids for group in mined}
 
 
 def test_a_worked_example():
     # All of each range is drawn, so that nothing is left to chance: a, b; then c and g, since a is there already.
     mined = mine_groups(TOPICS, RUNS, [Draw("bm25", 5, depth=2), Draw("dense", 2, depth=3)])
-    assert mined.groups == (Group("q1", ("a", "b", "c", "g")), Group("q2", ("x", "y")))
-    assert mined.left_out == ("q3",)
+    assert mined == (Group("q1", ("a", "b", "c", "g")), Group("q2", ("x", "y")))
 
 
 def test_ranks_count_from_1_and_both_ends_belong():
     mined = mine_groups(TOPICS, RUNS, [Draw("bm25", 9, first=2, depth=4)])
     assert docids_of(mined) == {"q1": ("b", "c", "d")}
-    assert mined.left_out == ("q2", "q3")
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_top_stays_and_lower_ranks_fill_up(seed):
-    (group,) = mine_groups({"q1": "one"}, RUNS, [Draw("bm25", 4, first=2, top=2)], seed=seed).groups
+    (group,) = mine_groups({"q1": "one"}, RUNS, [Draw("bm25", 4, first=2, top=2)], seed=seed)
     assert group.docids[:2] == ("b", "c")
     assert len(group.docids) == 4
     assert set(group.docids[2:]) < {"d", "e", "f"}
@@ -51,9 +49,7 @@ def test_the_top_stays_and_lower_ranks_fill_up(seed):
 def test_every_document_of_the_ranks_is_drawn_about_equally_often():
     topics = {f"q{n}": "text" for n in range(2000)}
     run = {qid: ranked(*"abcdefgh") for qid in topics}
-    drawn = [
-        docid for group in mine_groups(topics, {"bm25": run}, [Draw("bm25", 2, 3, 6)]).groups for docid in group.docids
-    ]
+    drawn = [docid for group in mine_groups(topics, {"bm25": run}, [Draw("bm25", 2, 3, 6)]) for docid in group.docids]
     assert set(drawn) == set("cdef")
     # Binomial(2000, 1/2): five standard deviations are 112.
     assert all(abs(drawn.count(docid) - 1000) < 112 for docid in "cdef")
@@ -62,16 +58,16 @@ def test_every_document_of_the_ranks_is_drawn_about_equally_often():
 def test_relevant_documents_go_first_and_grades_become_labels():
     qrels = {"q1": {"g": 2, "b": 0, "z": 1, "a": 3}}
     mined = mine_groups(TOPICS, RUNS, [Draw("bm25", 2, depth=2)], qrels=qrels, positives=9, relevance_level=2)
-    assert mined.groups[0] == Group("q1", ("g", "a", "b"), (2.0, 3.0, 0.0))
+    assert mined[0] == Group("q1", ("g", "a", "b"), (2.0, 3.0, 0.0))
     mined = mine_groups(TOPICS, RUNS, [Draw("dense", 2, depth=2)], qrels=qrels)
-    assert mined.groups == (Group("q1", ("c", "a"), (math.nan, 3.0)), Group("q2", ("y", "x"), (math.nan, math.nan)))
+    assert mined == (Group("q1", ("c", "a"), (math.nan, 3.0)), Group("q2", ("y", "x"), (math.nan, math.nan)))
 
 
 def test_one_positive_of_several_is_drawn():
     qrels = {f"q{n}": {"z": 1, "y": 1, "n": 0} for n in range(50)}
     topics = dict.fromkeys(qrels, "text")
     run = {qid: ranked("n", "m") for qid in topics}
-    groups = mine_groups(topics, {"bm25": run}, [Draw("bm25", 2)], qrels=qrels, positives=1).groups
+    groups = mine_groups(topics, {"bm25": run}, [Draw("bm25", 2)], qrels=qrels, positives=1)
     assert {group.docids[0] for group in groups} == {"z", "y"}
     assert all(len(group.docids) == 3 for group in groups)
 
@@ -106,11 +102,10 @@ def test_properties_of_every_mining(mining):
     mined = mine_groups(topics, runs, draws, collection=COLLECTION, **settings)
     assert mined == mine_groups(topics, runs, draws, collection=COLLECTION, **settings)
     # Every query is a group or left out, in order.
-    left_out = set(mined.left_out)
-    assert [group.qid for group in mined.groups] == [qid for qid in topics if qid not in left_out]
-    assert [qid for qid in topics if qid in left_out] == list(mined.left_out)
+    made = [group.qid for group in mined]
+    assert made == [qid for qid in topics if qid in made]
     largest = settings["positives"] + sum(draw.count for draw in draws)
-    for group in mined.groups:
+    for group in mined:
         assert 2 <= len(group.docids) <= largest
         assert len(set(group.docids)) == len(group.docids)
         grades = settings["qrels"][group.qid]
@@ -141,7 +136,7 @@ def test_another_seed_draws_others():
     draws = [Draw("random", 4)]
     first, second = (mine_groups(topics, {}, draws, collection=COLLECTION, seed=seed) for seed in (1, 2))
     assert first != second
-    assert len({group.docids for group in first.groups}) == 5
+    assert len({group.docids for group in first}) == 5
 
 
 @given(st.integers(1, 20), st.sets(st.sampled_from(COLLECTION)), st.integers(0, 99))

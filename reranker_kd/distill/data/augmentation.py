@@ -19,22 +19,10 @@ import inspect
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
-import numpy as np
-
-from reranker_kd.distill.data.text_augmentation import (
-    delete_words,
-    inverse_document_frequencies,
-    join_texts,
-    mask_words,
-    pair_with_others,
-    query_from_cloze,
-    query_from_first_sentence,
-    replace_words,
-    sample_span,
-)
+from reranker_kd.distill.data import text_augmentation as making
 from reranker_kd.distill.data.transfer_set import Group, TransferSet, check, generator
 from reranker_kd.errors import InputError, RecipeError
 from reranker_kd.registry import Registry
@@ -67,14 +55,14 @@ AUGMENTATIONS: Registry[Augmentation] = Registry(
     "augmentation",
     "reranker_kd.augmentations",
     {
-        "deletion": Augmentation(delete_words, "rewriting", "query"),
-        "masking": Augmentation(mask_words, "rewriting", "query"),
-        "replacement": Augmentation(replace_words, "rewriting", "document", "terms"),
-        "joining": Augmentation(join_texts, "rewriting", "document", "texts"),
-        "span": Augmentation(sample_span, "rewriting", "query"),
-        "first-sentence": Augmentation(query_from_first_sentence, "pseudo-query"),
-        "cloze": Augmentation(query_from_cloze, "pseudo-query"),
-        "pairing": Augmentation(pair_with_others, "pairing"),
+        "deletion": Augmentation(making.delete_words, "rewriting", "query"),
+        "masking": Augmentation(making.mask_words, "rewriting", "query"),
+        "replacement": Augmentation(making.replace_words, "rewriting", "document", "terms"),
+        "joining": Augmentation(making.join_texts, "rewriting", "document", "texts"),
+        "span": Augmentation(making.sample_span, "rewriting", "query"),
+        "first-sentence": Augmentation(making.query_from_first_sentence, "pseudo-query"),
+        "cloze": Augmentation(making.query_from_cloze, "pseudo-query"),
+        "pairing": Augmentation(making.pair_with_others, "pairing"),
     },
 )
 
@@ -117,7 +105,8 @@ class Augment:
             if type(value) is not wanted and not (wanted is float and type(value) is int):
                 raise RecipeError(f"{where}: {option} is {value!r}; give a value of type {wanted.__name__}")
         if self.options:
-            entry.function(*_nothing(entry), **self.options)
+            # Of empty texts it makes nothing, after a look at its options.
+            _MAKERS[entry.kind](_Made(_EMPTY, 0), _EMPTY.groups[0], self, "")
 
     @property
     def entry(self) -> Augmentation:
@@ -148,16 +137,15 @@ def augment(transfer_set: TransferSet, plan: Sequence[Augment], seed: int) -> Tr
     made = _Made(transfer_set, seed)
     numbers: Counter[str] = Counter()
     for step in plan:
-        entry = step.entry
-        make = _MAKERS[entry.kind]
+        make = _MAKERS[step.entry.kind]
         labels = [f"{step.name}-{numbers[step.name] + copy}" for copy in range(1, step.count + 1)]
         numbers[step.name] += step.count
         for group in transfer_set.groups:
             if step.share == 1 or made.generator("share", labels[0], group.qid, *group.docids).random() < step.share:
-                made.groups += [new for label in labels if (new := make(made, group, step, entry, label))]
+                made.groups += [new for label in labels if (new := make(made, group, step, label))]
     return TransferSet(
-        transfer_set.queries | made.texts["query"],
-        transfer_set.documents | made.texts["document"],
+        transfer_set.queries | made.new["query"],
+        transfer_set.documents | made.new["document"],
         transfer_set.groups + tuple(made.groups),
     )
 
@@ -167,14 +155,15 @@ class _Made:
 
     def __init__(self, source: TransferSet, seed: int) -> None:
         self.old = {"query": source.queries, "document": source.documents}
-        self.texts: dict[str, dict[str, str]] = {"query": {}, "document": {}}
+        self.new: dict[str, dict[str, str]] = {"query": {}, "document": {}}
         self.groups: list[Group] = []
-        self._source = source
-        self._seed = seed
+        self.generator = partial(generator, seed)
         self._seen: dict[tuple[str, str, str, str], dict[str, str]] = {}
-
-    def generator(self, *names: str) -> np.random.Generator:
-        return generator(self._seed, *names)
+        self.docids_by_query: dict[str, dict[str, None]] = {}
+        for group in source.groups:
+            self.docids_by_query.setdefault(group.qid, {}).update(dict.fromkeys(group.docids))
+        self.docids = tuple(dict.fromkeys(docid for docids in self.docids_by_query.values() for docid in docids))
+        self.texts = tuple(source.documents.values())
 
     def add(self, group: Group, side: str, old: str, label: str, text: str | None) -> str | None:
         """Return the id under which the text now stands, or None where it is none, or the group's query has it."""
@@ -187,56 +176,37 @@ class _Made:
         seen = self._seen.setdefault((group.qid, side, old, label.rpartition("-")[0]), {})
         if seen.setdefault(text, new) != new:
             return None
-        self.texts[side][new] = text
+        self.new[side][new] = text
         return new
 
     @cached_property
     def idf(self) -> dict[str, float]:
-        return inverse_document_frequencies(self._source.documents.values())
-
-    def material(self, name: str | None) -> tuple[Sequence[str], ...]:
-        """Return what a rewriting is given beside its text and its generator."""
-        return () if name is None else (self._terms if name == "terms" else self._texts,)
+        return making.inverse_document_frequencies(self.texts)
 
     @cached_property
-    def _terms(self) -> tuple[str, ...]:
+    def terms(self) -> tuple[str, ...]:
         return tuple(sorted(self.idf))
 
-    @cached_property
-    def _texts(self) -> tuple[str, ...]:
-        return tuple(self._source.documents.values())
 
-    @cached_property
-    def docids_by_query(self) -> dict[str, dict[str, None]]:
-        found: dict[str, dict[str, None]] = {}
-        for group in self._source.groups:
-            found.setdefault(group.qid, {}).update(dict.fromkeys(group.docids))
-        return found
-
-    @cached_property
-    def docids(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(docid for docids in self.docids_by_query.values() for docid in docids))
-
-
-def _rewrite(made: _Made, group: Group, step: Augment, entry: Augmentation, label: str) -> Group | None:
-    wanted = step.side or entry.side
+def _rewrite(made: _Made, group: Group, step: Augment, label: str) -> Group | None:
+    entry = step.entry
+    material = [] if entry.material is None else [getattr(made, entry.material)]
 
     def rewritten(side: str, old: str) -> str:
-        if wanted not in (side, "both"):
+        if (step.side or entry.side) not in (side, "both"):
             return old
-        given = (made.old[side][old], made.generator(side, label, old), *made.material(entry.material))
-        text = entry.function(*given, **step.options)
+        text = entry.function(made.old[side][old], made.generator(side, label, old), *material, **step.options)
         return made.add(group, side, old, label, text) or old
 
     new = Group(rewritten("query", group.qid), tuple(rewritten("document", docid) for docid in group.docids))
     return None if (new.qid, new.docids) == (group.qid, group.docids) else new
 
 
-def _ask(made: _Made, group: Group, step: Augment, entry: Augmentation, label: str) -> Group | None:
+def _ask(made: _Made, group: Group, step: Augment, label: str) -> Group | None:
     for place in made.generator(label, group.qid, *group.docids).permutation(len(group.docids)):
         docid = group.docids[place]
         text = made.old["document"][docid]
-        asked = entry.function(text, made.generator("document", label, docid), made.idf, **step.options)
+        asked = step.entry.function(text, made.generator("document", label, docid), made.idf, **step.options)
         if asked is None or (qid := made.add(group, "query", docid, label, asked[0])) is None:
             continue
         answer = docid if asked[1] == text else made.add(group, "document", docid, label, asked[1])
@@ -245,26 +215,12 @@ def _ask(made: _Made, group: Group, step: Augment, entry: Augmentation, label: s
     return None
 
 
-def _pair(made: _Made, group: Group, step: Augment, entry: Augmentation, label: str) -> Group | None:
+def _pair(made: _Made, group: Group, step: Augment, label: str) -> Group | None:
     rng = made.generator(label, group.qid, *group.docids)
     own = made.docids_by_query[group.qid]
-    docids = entry.function(group.docids, own, made.docids, rng, **step.options)
+    docids = step.entry.function(group.docids, own, made.docids, rng, **step.options)
     return None if docids is None else Group(group.qid, docids)
 
 
-_MAKERS: dict[str, Callable[[_Made, Group, Augment, Augmentation, str], Group | None]] = {
-    "rewriting": _rewrite,
-    "pseudo-query": _ask,
-    "pairing": _pair,
-}
-
-
-def _nothing(entry: Augmentation) -> tuple[Any, ...]:
-    """Return what a function of its kind is called with, all of it empty."""
-    rng = np.random.default_rng(0)
-    kinds: dict[str, tuple[Any, ...]] = {
-        "rewriting": ("", rng),
-        "pseudo-query": ("", rng, {}),
-        "pairing": ((), (), (), rng),
-    }
-    return (*kinds[entry.kind], *([()] if entry.material else []))
+_MAKERS = {"rewriting": _rewrite, "pseudo-query": _ask, "pairing": _pair}
+_EMPTY = TransferSet({"": ""}, {"": ""}, (Group("", ("",)),))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import InitVar, dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.nn.utils.rnn import pad_sequence
 
 from reranker_kd.distill.data.transfer_set import TransferSet
 from reranker_kd.inference.batching import batches_by_tokens, padded
@@ -23,8 +23,7 @@ Inputs = dict[str, Tensor]
 """``input_ids``, ``attention_mask`` and, where the network takes them, ``token_type_ids``; each (n, tokens)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chunks:
+class Chunks(NamedTuple):
     """Sequences in batches of like length.
 
     :param inputs: the batches
@@ -35,8 +34,7 @@ class Chunks:
     order: Tensor
 
 
-@dataclass(frozen=True, slots=True)
-class GroupBatch:
+class GroupBatch(NamedTuple):
     """Groups that are learnt together: q queries with at most c documents each.
 
     :param pairs: sequences of query and document together, in the order of ``mask``'s places; None if apart
@@ -57,7 +55,8 @@ class GroupBatch:
     docids: Tensor
 
 
-class GroupDataset(Dataset[int]):
+@dataclass
+class GroupDataset:
     """The groups of a transfer set, by number, and what a network takes of several of them.
 
     :param teacher: scores of all pairs, group after group; pairs without a score (NaN) and a label are left out
@@ -67,32 +66,25 @@ class GroupDataset(Dataset[int]):
     :param chunk_tokens: tokens that go through the network together
     """
 
-    def __init__(
-        self,
-        transfer_set: TransferSet,
-        teacher: FloatArray,
-        tokenizer: PairTokenizer,
-        *,
-        apart: bool,
-        max_length: int,
-        max_query_length: int,
-        chunk_tokens: int = CHUNK_TOKENS,
-    ) -> None:
-        self._tokenizer = tokenizer
-        self._apart = apart
-        self._max_length = max_length
-        self._max_query_length = max_query_length
-        self._chunk_tokens = chunk_tokens
+    transfer_set: InitVar[TransferSet]
+    teacher: InitVar[FloatArray]
+    tokenizer: PairTokenizer
+    apart: bool
+    max_length: int
+    max_query_length: int
+    chunk_tokens: int = CHUNK_TOKENS
+
+    def __post_init__(self, transfer_set: TransferSet, teacher: FloatArray) -> None:
         query_rows = {qid: row for row, qid in enumerate(transfer_set.queries)}
         document_rows = {docid: row for row, docid in enumerate(transfer_set.documents)}
-        self.query_tokens = tokenizer.encode(list(transfer_set.queries.values()))
-        self.document_tokens = tokenizer.encode(list(transfer_set.documents.values()))
+        self.query_tokens = self.tokenizer.encode(list(transfer_set.queries.values()))
+        self.document_tokens = self.tokenizer.encode(list(transfer_set.documents.values()))
         self.groups: list[tuple[int, list[int], FloatArray, FloatArray]] = []
         start = 0
         for group in transfer_set.groups:
             scores = teacher[start : start + len(group.docids)]
             start += len(group.docids)
-            labels = np.asarray(group.labels if group.labels is not None else [np.nan] * len(scores), dtype=np.float32)
+            labels = np.asarray(group.labels or [np.nan] * len(scores), dtype=np.float32)
             # What neither a teacher nor a person has an opinion on teaches nothing.
             kept = np.flatnonzero(~(np.isnan(scores) & np.isnan(labels))).tolist()
             if len(kept) > 1:
@@ -102,51 +94,46 @@ class GroupDataset(Dataset[int]):
     def __len__(self) -> int:
         return len(self.groups)
 
-    def __getitem__(self, number: int) -> int:
-        return number
-
     def batch(self, numbers: Sequence[int]) -> dict[str, GroupBatch]:
         """Return the batch of these groups, under the name of the network's argument."""
         groups = [self.groups[number] for number in numbers]
-        shape = (len(groups), max(len(rows) for _, rows, _, _ in groups))
-        teacher, labels = torch.full(shape, torch.nan), torch.full(shape, torch.nan)
-        mask, docids = torch.zeros(shape, dtype=torch.bool), torch.full(shape, -1, dtype=torch.long)
-        for place, (_, rows, scores, grades) in enumerate(groups):
-            teacher[place, : len(rows)] = torch.from_numpy(scores)
-            labels[place, : len(rows)] = torch.from_numpy(grades)
-            mask[place, : len(rows)] = True
-            docids[place, : len(rows)] = torch.tensor(rows)
+        teacher, labels = (
+            pad_sequence(
+                [torch.from_numpy(group[column]) for group in groups], batch_first=True, padding_value=torch.nan
+            )
+            for column in (2, 3)
+        )
+        docids = pad_sequence([torch.tensor(rows) for _, rows, *_ in groups], batch_first=True, padding_value=-1)
         pairs = queries = documents = None
-        if self._apart:
+        if self.apart:
             queries = self.query_chunks([query for query, *_ in groups])
-            documents = self.document_chunks([row for _, rows, _, _ in groups for row in rows])
+            documents = self.document_chunks([row for _, rows, *_ in groups for row in rows])
         else:
-            pairs = self._chunks([self._pair(query, row) for query, rows, _, _ in groups for row in rows])
-        return {"batch": GroupBatch(pairs, queries, documents, teacher, labels, mask, docids)}
+            pairs = self._chunks([self._pair(query, row) for query, rows, *_ in groups for row in rows])
+        return {"batch": GroupBatch(pairs, queries, documents, teacher, labels, docids >= 0, docids)}
 
     def query_chunks(self, rows: Sequence[int]) -> Chunks | None:
         """Return the sequences of queries, each by itself; None of none."""
-        return self._chunks([self._single(self.query_tokens[row], self._max_query_length) for row in rows])
+        return self._chunks([self._single(self.query_tokens[row], self.max_query_length) for row in rows])
 
     def document_chunks(self, rows: Sequence[int]) -> Chunks | None:
         """Return the sequences of documents, likewise."""
-        return self._chunks([self._single(self.document_tokens[row], self._max_length) for row in rows])
+        return self._chunks([self._single(self.document_tokens[row], self.max_length) for row in rows])
 
     def _single(self, tokens: TokenIds, max_length: int) -> TokenSequence:
-        return self._tokenizer.single(tokens[: max_length - self._tokenizer.single_frame.size])
+        return self.tokenizer.single(tokens[: max_length - self.tokenizer.single_frame.size])
 
     def _pair(self, query: int, document: int) -> TokenSequence:
         tokens = self.query_tokens[query], self.document_tokens[document]
-        room = self._max_length - self._tokenizer.pair_frame.size
+        room = self.max_length - self.tokenizer.pair_frame.size
         first, second = longest_first(len(tokens[0]), len(tokens[1]), room)
-        return self._tokenizer.pair(tokens[0][:first], tokens[1][:second])
+        return self.tokenizer.pair(tokens[0][:first], tokens[1][:second])
 
     def _chunks(self, sequences: list[TokenSequence]) -> Chunks | None:
-        return chunks_of(sequences, self._tokenizer, self._chunk_tokens) if sequences else None
+        return chunks_of(sequences, self.tokenizer, self.chunk_tokens) if sequences else None
 
 
-@dataclass(frozen=True, slots=True)
-class TextBatch:
+class TextBatch(NamedTuple):
     """Single texts that are learnt together, queries before documents.
 
     :param queries: their sequences; None where there are none
@@ -159,30 +146,30 @@ class TextBatch:
     teacher: Tensor | None
 
 
-class TextDataset(Dataset[int]):
+@dataclass
+class TextDataset:
     """Single texts, by number: for losses over embeddings queries first, then documents; else documents alone.
 
     :param embeddings: the teacher's, (n, d), of queries and documents in their order; None takes no queries in
     """
 
-    def __init__(self, groups: GroupDataset, embeddings: FloatArray | None = None) -> None:
-        self._groups = groups
-        self._queries = len(groups.query_tokens) if embeddings is not None else 0
-        self._embeddings = embeddings
+    groups: GroupDataset
+    embeddings: FloatArray | None = None
 
     def __len__(self) -> int:
-        return self._queries + len(self._groups.document_tokens)
+        return self._queries + len(self.groups.document_tokens)
 
-    def __getitem__(self, number: int) -> int:
-        return number
+    @property
+    def _queries(self) -> int:
+        return 0 if self.embeddings is None else len(self.groups.query_tokens)
 
     def batch(self, numbers: Sequence[int]) -> dict[str, TextBatch]:
         """Return the batch of these texts, under the name of the network's argument."""
         queries = [number for number in numbers if number < self._queries]
         documents = [number for number in numbers if number >= self._queries]
-        teacher = None if self._embeddings is None else torch.from_numpy(self._embeddings[queries + documents])
-        document_chunks = self._groups.document_chunks([number - self._queries for number in documents])
-        return {"texts": TextBatch(self._groups.query_chunks(queries), document_chunks, teacher)}
+        teacher = None if self.embeddings is None else torch.from_numpy(self.embeddings[queries + documents])
+        document_chunks = self.groups.document_chunks([number - self._queries for number in documents])
+        return {"texts": TextBatch(self.groups.query_chunks(queries), document_chunks, teacher)}
 
 
 def chunks_of(sequences: Sequence[TokenSequence], tokenizer: PairTokenizer, chunk_tokens: int) -> Chunks:
@@ -195,16 +182,3 @@ def chunks_of(sequences: Sequence[TokenSequence], tokenizer: PairTokenizer, chun
             del arrays["token_type_ids"]
         inputs.append({name: torch.from_numpy(array) for name, array in arrays.items()})
     return Chunks(inputs, torch.from_numpy(np.concatenate(places)))
-
-
-def to_device(value: Any, device: torch.device) -> Any:
-    """Move the tensors within a batch to a device."""
-    if isinstance(value, Tensor):
-        return value.to(device)
-    if isinstance(value, Chunks):
-        return Chunks([to_device(inputs, device) for inputs in value.inputs], value.order.to(device))
-    if isinstance(value, GroupBatch | TextBatch):
-        return type(value)(*(to_device(getattr(value, name), device) for name in value.__slots__))
-    if isinstance(value, dict):
-        return {key: to_device(item, device) for key, item in value.items()}
-    return value

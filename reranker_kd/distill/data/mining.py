@@ -19,8 +19,6 @@ from reranker_kd.types import Qrels, Run, Topics
 RANDOM = "random"
 """The source that stands for the whole collection."""
 
-_SMALLEST_GROUP = 2
-
 
 @dataclass(frozen=True, slots=True)
 class Draw:
@@ -56,14 +54,6 @@ class Draw:
             raise RecipeError("draw from random: give a count")
 
 
-@dataclass(frozen=True, slots=True)
-class Mined:
-    """The groups, in the order of the topics, and the queries that found fewer than 2 documents."""
-
-    groups: tuple[Group, ...]
-    left_out: tuple[str, ...]
-
-
 def mine_groups(
     topics: Topics,
     runs: Mapping[str, Run],
@@ -74,9 +64,10 @@ def mine_groups(
     positives: int = 0,
     relevance_level: int = 1,
     seed: int = 0,
-) -> Mined:
+) -> tuple[Group, ...]:
     """Return one group for each query: judged relevant documents first, then what each draw gave, best rank first.
 
+    They are in the order of the topics; queries with fewer than 2 documents have none.
     What is drawn for a query depends on the seed, its qid and its own candidates, and on no other query. Groups are
     as large as ``positives`` and the counts together, and smaller where a query has fewer documents.
 
@@ -90,9 +81,18 @@ def mine_groups(
     :param seed: from 0
     :raises RecipeError: an unknown source, ``random`` without a collection, positives without qrels
     """
-    _check(runs, draws, collection, qrels, positives, seed)
+    if seed < 0:
+        raise RecipeError(f"seed is {seed}; give 0 or more")
+    if positives < 0 or (positives and qrels is None):
+        raise RecipeError(f"positives is {positives}; give 0 or more, and qrels with it")
+    if RANDOM in runs:
+        raise RecipeError("a run is called random, which stands for the whole collection; give it another name")
+    for draw in draws:
+        if draw.source not in {*runs, RANDOM}:
+            raise RecipeError(f"draw from {draw.source}: unknown source; known: {', '.join([*runs, RANDOM])}")
+        if draw.source == RANDOM and not collection:
+            raise RecipeError("draw from random: no collection to draw from; give its docids")
     groups = []
-    left_out = []
     for qid in topics:
         rng = generator(seed, qid)
         grades = (qrels or {}).get(qid, {})
@@ -101,13 +101,15 @@ def mine_groups(
             if draw.source == RANDOM:
                 docids += draw_new(collection, draw.count or 0, docids, rng)
             else:
-                docids += _drawn_from_ranks(runs[draw.source].get(qid, {}), draw, docids, rng)
-        if len(docids) < _SMALLEST_GROUP:
-            left_out.append(qid)
-            continue
-        labels = None if qrels is None else tuple(float(grades[d]) if d in grades else math.nan for d in docids)
-        groups.append(Group(qid, tuple(docids), labels))
-    return Mined(tuple(groups), tuple(left_out))
+                candidates = list(runs[draw.source].get(qid, {}))[draw.first - 1 : draw.depth]
+                ranked = [docid for docid in candidates if docid not in docids]
+                rest = ranked[draw.top :]
+                docids += ranked[: draw.top]
+                docids += rest if draw.count is None else _drawn(rest, draw.count - draw.top, rng)
+        if len(docids) > 1:
+            labels = None if qrels is None else tuple(float(grades[d]) if d in grades else math.nan for d in docids)
+            groups.append(Group(qid, tuple(docids), labels))
+    return tuple(groups)
 
 
 def draw_new(collection: Sequence[str], count: int, taken: Collection[str], rng: np.random.Generator) -> list[str]:
@@ -118,36 +120,6 @@ def draw_new(collection: Sequence[str], count: int, taken: Collection[str], rng:
     return [docid for docid in drawn if docid not in taken][:count]
 
 
-def _drawn_from_ranks(
-    documents: Mapping[str, float], draw: Draw, taken: Collection[str], rng: np.random.Generator
-) -> list[str]:
-    ranked = [docid for docid in list(documents)[draw.first - 1 : draw.depth] if docid not in taken]
-    if draw.count is None:
-        return ranked
-    return ranked[: draw.top] + _drawn(ranked[draw.top :], draw.count - draw.top, rng)
-
-
 def _drawn(docids: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
     places = rng.choice(len(docids), min(count, len(docids)), replace=False).tolist()
     return [docids[place] for place in sorted(places)]
-
-
-def _check(
-    runs: Mapping[str, Run],
-    draws: Sequence[Draw],
-    collection: Sequence[str],
-    qrels: Qrels | None,
-    positives: int,
-    seed: int,
-) -> None:
-    if seed < 0:
-        raise RecipeError(f"seed is {seed}; give 0 or more")
-    if RANDOM in runs:
-        raise RecipeError("a run is called random, which stands for the whole collection; give it another name")
-    for draw in draws:
-        if draw.source != RANDOM and draw.source not in runs:
-            raise RecipeError(f"draw from {draw.source}: unknown source; known: {', '.join([*runs, RANDOM])}")
-        if draw.source == RANDOM and not collection:
-            raise RecipeError("draw from random: no collection to draw from; give its docids")
-    if positives < 0 or (positives and qrels is None):
-        raise RecipeError(f"positives is {positives}; give 0 or more, and qrels with it")

@@ -50,8 +50,9 @@ def make_transfer_set(settings: TransferSettings, work: Path, seed: int, *, quie
     # Runs and qrels of the whole of MS MARCO name passages that a smaller collection lacks.
     lists: list[Mapping[str, Mapping[str, object]]] = [*runs.values(), qrels or {}]
     named = {docid for listed in lists for qid in topics for docid in listed.get(qid, ())}
-    docids, present = _docids(collection, named, keep=RANDOM in sources)
-    mined = mine_groups(
+    docids = [each.docid for each in _documents(collection) if RANDOM in sources or each.docid in named]
+    present = named.intersection(docids)
+    groups = mine_groups(
         topics,
         {name: _within(run, present) for name, run in runs.items()},
         settings.draws,
@@ -61,12 +62,12 @@ def make_transfer_set(settings: TransferSettings, work: Path, seed: int, *, quie
         relevance_level=settings.relevance_level,
         seed=seed,
     )
-    if not mined.groups:
+    if not groups:
         raise InputError(f"empty transfer set: none of {len(topics)} queries has two candidates in the collection")
-    queries = {group.qid: " ".join(topics[group.qid].split()) for group in mined.groups}
-    used = dict.fromkeys(docid for group in mined.groups for docid in group.docids)
+    queries = {group.qid: " ".join(topics[group.qid].split()) for group in groups}
+    used = dict.fromkeys(docid for group in groups for docid in group.docids)
     texts = {document.docid: document.text for document in _documents(collection) if document.docid in used}
-    made = TransferSet(queries, {docid: texts[docid] for docid in used}, mined.groups)
+    made = TransferSet(queries, {docid: texts[docid] for docid in used}, groups)
     return augment(made, settings.augment, seed) if settings.augment else made
 
 
@@ -97,18 +98,6 @@ def _documents(collection: Collection[str]) -> Iterator[Document]:
                     continue
             if document.text.strip():
                 yield document
-
-
-def _docids(collection: Collection[str], named: set[str], *, keep: bool) -> tuple[list[str], set[str]]:
-    """Return the docids of a collection, none unless ``keep``, and which of the named ones it has."""
-    docids: list[str] = []
-    present = set()
-    for document in _documents(collection):
-        if document.docid in named:
-            present.add(document.docid)
-        if keep:
-            docids.append(document.docid)
-    return docids, present
 
 
 def _retrieve(

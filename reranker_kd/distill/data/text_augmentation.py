@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -34,9 +34,7 @@ def delete_words(text: str, rng: np.random.Generator, *, share: float = 0.1) -> 
 
     :param share: the probability that a word goes, above 0 and below 1
     """
-    words = text.split()
-    kept = _kept(len(words), share, rng)
-    return None if kept is None else " ".join(word for word, stays in zip(words, kept, strict=True) if stays)
+    return " ".join(word for word, stays in _words(text, share, rng) if stays) or None
 
 
 def mask_words(text: str, rng: np.random.Generator, *, share: float = 0.1, mask: str = "[MASK]") -> str | None:
@@ -47,9 +45,7 @@ def mask_words(text: str, rng: np.random.Generator, *, share: float = 0.1, mask:
     """
     if mask.split() != [mask]:
         raise RecipeError(f"augmentation masking: mask is {mask!r}; give one word, such as [MASK]")
-    words = text.split()
-    kept = _kept(len(words), share, rng)
-    return None if kept is None else " ".join(w if stays else mask for w, stays in zip(words, kept, strict=True))
+    return " ".join(word if stays else mask for word, stays in _words(text, share, rng)) or None
 
 
 def replace_words(text: str, rng: np.random.Generator, terms: Sequence[str], *, share: float = 0.3) -> str | None:
@@ -60,12 +56,11 @@ def replace_words(text: str, rng: np.random.Generator, terms: Sequence[str], *, 
     :param terms: what to draw from
     :param share: the probability that a word is replaced, above 0 and below 1
     """
-    words = text.split()
-    kept = _kept(len(words), share, rng)
-    if kept is None or not terms:
+    words = _words(text, share, rng)
+    if not terms:
         return None
     drawn = rng.integers(len(terms), size=len(words)).tolist()
-    return " ".join(w if stays else terms[d] for w, stays, d in zip(words, kept, drawn, strict=True))
+    return " ".join(word if stays else terms[d] for (word, stays), d in zip(words, drawn, strict=True)) or None
 
 
 def join_texts(text: str, rng: np.random.Generator, texts: Sequence[str], *, more: int = 1) -> str | None:
@@ -76,7 +71,8 @@ def join_texts(text: str, rng: np.random.Generator, texts: Sequence[str], *, mor
     :param texts: what to draw from, itself among them
     :param more: how many are joined to it, from 1
     """
-    _check_above_zero("joining", more=more)
+    if more < 1:
+        raise RecipeError(f"augmentation joining: more is {more}; give 1 or more")
     drawn = [texts[place] for place in rng.choice(len(texts), min(more + 1, len(texts)), replace=False).tolist()]
     others = [other for other in drawn if other != text][:more]
     return " ".join(word for joined in [text, *others] for word in joined.split()) if others else None
@@ -108,7 +104,8 @@ def query_from_first_sentence(
     :param longest: the most words of a query
     :param keep: the document keeps the sentence
     """
-    _check_above_zero("first-sentence", longest=longest)
+    if longest < 1:
+        raise RecipeError(f"augmentation first-sentence: longest is {longest}; give 1 or more")
     first, *others = _sentences(text) or [""]
     return (first, text if keep else " ".join(others)) if others and len(first.split()) <= longest else None
 
@@ -155,26 +152,24 @@ def pair_with_others(
     return paired if drawn and len(paired) >= 2 else None
 
 
-def inverse_document_frequencies(texts: Iterable[str]) -> dict[str, float]:
+def inverse_document_frequencies(texts: Collection[str]) -> dict[str, float]:
     """Return ln(1 + N / n) by lower-case term, for N texts of which n have the term."""
-    counts: Counter[str] = Counter()
-    total = 0
-    for text in texts:
-        total += 1
-        counts.update(_terms(text))
-    return {term: math.log1p(total / count) for term, count in counts.items()}
+    counts = Counter(term for text in texts for term in _terms(text))
+    return {term: math.log1p(len(texts) / count) for term, count in counts.items()}
 
 
-def _kept(count: int, share: float, rng: np.random.Generator) -> list[bool] | None:
+def _words(text: str, share: float, rng: np.random.Generator) -> list[tuple[str, bool]]:
+    """Return the words, each with whether it stays: at least one does and one does not; none of fewer than two."""
     if not 0 < share < 1:
         raise RecipeError(f"augmentation: share of words is {share}; give a number above 0 and below 1")
-    if count < 2:
-        return None
-    kept = rng.random(count) >= share
+    words = text.split()
+    if len(words) < 2:
+        return []
+    kept = rng.random(len(words)) >= share
     if kept.all() or not kept.any():
-        place = rng.integers(count)
+        place = rng.integers(len(words))
         kept[place] = not kept[place]
-    return [bool(stays) for stays in kept]
+    return list(zip(words, kept.tolist(), strict=True))
 
 
 def _sentences(text: str) -> list[str]:
@@ -188,12 +183,6 @@ def _terms(text: str) -> set[str]:
 def _salience(sentence: str, idf: Mapping[str, float]) -> float:
     terms = _terms(sentence)
     return math.fsum(idf.get(term, 0.0) for term in terms) / max(len(terms), 1)
-
-
-def _check_above_zero(name: str, **numbers: int) -> None:
-    for option, number in numbers.items():
-        if number < 1:
-            raise RecipeError(f"augmentation {name}: {option} is {number}; give 1 or more")
 
 
 def _check_sizes(name: str, shortest: int, longest: int) -> None:

@@ -75,20 +75,21 @@ def check(transfer_set: TransferSet) -> None:
     """
     if not transfer_set.groups:
         raise InputError("empty transfer set: no group of documents; give queries with at least 2 candidates")
-    for qid, text in transfer_set.queries.items():
-        if fault := identifier_fault("qid", qid):
-            raise InputError(f"transfer set: {fault}")
-        if not text or text != " ".join(text.split()):
-            fault = "runs of whitespace: make each one space" if text.split() else "no text: leave it out"
-            raise InputError(f"transfer set: query {qid} has {fault}")
-    for docid, text in transfer_set.documents.items():
-        if fault := identifier_fault("docid", docid):
-            raise InputError(f"transfer set: {fault}")
-        if not text or text.isspace():
-            raise InputError(f"transfer set: document {docid} has no text: leave it out")
-    for group in transfer_set.groups:
-        if found := _group_fault(group, transfer_set.queries, transfer_set.documents):
-            raise InputError(f"transfer set: query {group.qid}: {found}")
+    for fault in _faults(transfer_set):
+        raise InputError(f"transfer set: {fault}")
+
+
+def _faults(ts: TransferSet) -> Iterator[str]:
+    for name, texts in (("qid", ts.queries), ("docid", ts.documents)):
+        yield from filter(None, (identifier_fault(name, identifier) for identifier in texts))
+    for name, texts in (("query", ts.queries), ("document", ts.documents)):
+        yield from (f"{name} {key} has no text: leave it out" for key, text in texts.items() if not text.strip())
+    for qid, text in ts.queries.items():
+        if text != " ".join(text.split()):
+            yield f"query {qid} has runs of whitespace: make each one space"
+    for group in ts.groups:
+        if fault := _group_fault(group, ts.queries, ts.documents):
+            yield f"query {group.qid}: {fault}"
 
 
 def write_transfer_set(folder: str | Path, transfer_set: TransferSet) -> None:
@@ -108,10 +109,12 @@ def write_transfer_set(folder: str | Path, transfer_set: TransferSet) -> None:
     with atomic_writer(folder / QUERIES_FILE) as stream:
         stream.writelines(f"{qid}\t{text}\n" for qid, text in transfer_set.queries.items())
     with atomic_writer(folder / DOCUMENTS_FILE) as stream:
-        documents = transfer_set.documents.items()
-        stream.writelines(_json_line({"id": docid, "contents": text}) for docid, text in documents)
+        stream.writelines(_json_line(id=docid, contents=text) for docid, text in transfer_set.documents.items())
     with atomic_writer(folder / GROUPS_FILE) as stream:
-        stream.writelines(_json_line(_json_group(group)) for group in transfer_set.groups)
+        for group in transfer_set.groups:
+            labels = [None if math.isnan(label) else label for label in group.labels or ()]
+            own = {} if group.labels is None else {"labels": labels}
+            stream.write(_json_line(qid=group.qid, docids=group.docids, **own))
 
 
 def read_transfer_set(folder: str | Path) -> TransferSet:
@@ -127,14 +130,13 @@ def read_transfer_set(folder: str | Path) -> TransferSet:
     queries = read_topics(folder / QUERIES_FILE, "tsv")
     documents = {}
     for file, number, document in read_numbered_documents(folder / DOCUMENTS_FILE, raise_fault):
-        if not document.text or document.text.isspace():
+        if not document.text.strip():
             raise FormatError(file, number, f"document {document.docid} has no text; write one or remove it")
         documents[document.docid] = document.text
     groups = tuple(_read_groups(groups_path, queries, documents))
     if not groups:
-        raise FormatError(
-            groups_path, None, 'empty transfer set: no groups; expected lines of {"qid": ..., "docids": ...}'
-        )
+        fault = 'empty transfer set: no groups; expected lines of {"qid": ..., "docids": ...}'
+        raise FormatError(groups_path, None, fault)
     return TransferSet(queries, documents, groups)
 
 
@@ -152,14 +154,14 @@ def generator(seed: int, *names: str) -> np.random.Generator:
 def _read_groups(path: Path, queries: Collection[str], documents: Collection[str]) -> Iterator[Group]:
     with closing(read_lines(path)) as lines:
         for number, line in lines:
-            if not line or line.isspace():
+            if not line.strip():
                 continue
             try:
                 group = _parse_group(line)
+                if fault := _group_fault(group, queries, documents):
+                    raise ValueError(fault)
             except ValueError as error:
                 raise FormatError(path, number, str(error)) from None
-            if fault := _group_fault(group, queries, documents):
-                raise FormatError(path, number, fault)
             yield group
 
 
@@ -198,12 +200,5 @@ def _group_fault(group: Group, queries: Collection[str], documents: Collection[s
     return None
 
 
-def _json_group(group: Group) -> dict[str, object]:
-    listed: dict[str, object] = {"qid": group.qid, "docids": group.docids}
-    if group.labels is not None:
-        listed["labels"] = [None if math.isnan(label) else label for label in group.labels]
-    return listed
-
-
-def _json_line(value: dict[str, object]) -> str:
+def _json_line(**value: object) -> str:
     return json.dumps(value, ensure_ascii=False) + "\n"

@@ -31,7 +31,7 @@ def hidden_loss(student: Tensor, teacher: Tensor, token_mask: Tensor, projection
     :param teacher: hidden states (n, t, dt)
     :param projection: from ds to dt, learnt along; None where both are equal
     """
-    _check_hidden(token_mask, student=student, teacher=teacher)
+    _check(token_mask, student, teacher, of_heads=False)
     padding = ~token_mask[:, :, None]
     # Filled first: a NaN in padding would reach the gradient of the projection's weights, even times 0.
     student = student.masked_fill(padding, 0.0)
@@ -54,7 +54,7 @@ def attention_loss(student: Tensor, teacher: Tensor, token_mask: Tensor) -> Tens
     :param student: Q K^T / sqrt(d) before the softmax and before the mask is added, (n, heads, t, t)
     :param teacher: the same of the teacher
     """
-    _check_relations(token_mask, student, teacher)
+    _check(token_mask, student, teacher, of_heads=True)
     pairs = (token_mask[:, None, :, None] & token_mask[:, None, None, :]).expand_as(student)
     student, teacher = (at_least_float32(scores.masked_fill(~pairs, 0.0)) for scores in (student, teacher))
     return masked_mean((student - teacher).square(), pairs)
@@ -69,7 +69,7 @@ def relation_kl(student: Tensor, teacher: Tensor, token_mask: Tensor) -> Tensor:
     :param student: relations before the softmax (n, heads, t, t); the last dimension is that of the softmax
     :param teacher: the same of the teacher
     """
-    _check_relations(token_mask, student, teacher)
+    _check(token_mask, student, teacher, of_heads=True)
     keys = token_mask[:, None, None, :]
     tokens = token_mask[:, None, :, None]
     student, teacher = (at_least_float32(scores.masked_fill(~(keys & tokens), 0.0)) for scores in (student, teacher))
@@ -131,34 +131,21 @@ def layer_mapping(
     return tuple(range(step, teacher_layers + 1, step))
 
 
-def _check_hidden(token_mask: Tensor, **given: Tensor) -> None:
-    _check_mask(token_mask)
-    for name, values in given.items():
-        if values.ndim != 3 or values.shape[:2] != token_mask.shape:
-            raise _misfit(name, values, token_mask, "(texts, tokens, width)")
-
-
-def _check_relations(token_mask: Tensor, student: Tensor, teacher: Tensor) -> None:
-    _check_mask(token_mask)
+def _check(token_mask: Tensor, student: Tensor, teacher: Tensor, *, of_heads: bool) -> None:
+    if token_mask.dtype != torch.bool or token_mask.ndim != 2:
+        shape = tuple(token_mask.shape)
+        raise InputError(f"token_mask is {token_mask.dtype} of shape {shape}: give torch.bool of (texts, tokens)")
     texts, tokens = token_mask.shape
     for name, values in (("student", student), ("teacher", teacher)):
-        if values.ndim != 4 or values.shape != (texts, values.shape[1], tokens, tokens):
-            raise _misfit(name, values, token_mask, "(texts, heads, tokens, tokens)")
-    if student.shape[1] != teacher.shape[1]:
+        fitting = (texts, *values.shape[1:2], tokens, tokens) if of_heads else (texts, tokens, *values.shape[-1:])
+        if values.shape != fitting:
+            raise InputError(
+                f"{name} has shape {tuple(values.shape)}, the token mask {tuple(token_mask.shape)}: give "
+                f"{'(texts, heads, tokens, tokens)' if of_heads else '(texts, tokens, width)'} and (texts, tokens), "
+                "of the same texts and tokens"
+            )
+    if of_heads and student.shape[1] != teacher.shape[1]:
         raise InputError(
             f"the student has {student.shape[1]} heads, the teacher {teacher.shape[1]}: make them agree, "
             f"or take relation_kl of relations()"
         )
-
-
-def _check_mask(token_mask: Tensor) -> None:
-    if token_mask.dtype != torch.bool or token_mask.ndim != 2:
-        shape = tuple(token_mask.shape)
-        raise InputError(f"token_mask is {token_mask.dtype} of shape {shape}: give torch.bool of (texts, tokens)")
-
-
-def _misfit(name: str, values: Tensor, token_mask: Tensor, wanted: str) -> InputError:
-    return InputError(
-        f"{name} has shape {tuple(values.shape)}, the token mask {tuple(token_mask.shape)}: "
-        f"give {wanted} and (texts, tokens), of the same texts and tokens"
-    )

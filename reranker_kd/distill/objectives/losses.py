@@ -1,4 +1,4 @@
-"""What a student's scores are held against: a teacher's scores, or human labels.
+"""What a student's scores or embeddings are held against: a teacher's, or human labels.
 
 A loss is a pure function that takes ``student`` and ``mask``, and of what follows that which it reads; its keyword-only
 arguments are its options. It returns a scalar.
@@ -11,6 +11,9 @@ arguments are its options. It returns a scalar.
 - ``similarities``, (q, q * c): scores of each query with the candidates of all queries of the batch, group after group.
 - ``docids``, (q, c): whole numbers, equal where the document is the same, below 0 where there is no candidate.
 
+Losses over embeddings take ``student`` and ``teacher``, (n, d), of length 1. A text teaches by all numbers of its
+vector, where a pair teaches by one: the fastest start for a twin.
+
 A loss is the mean over what is valid: candidates, pairs or groups, as it says; of nothing it is 0, with gradient 0.
 bfloat16 and float16 are widened, so that every loss computes in float32 at least. Tensors that do not fit together
 raise :class:`InputError`, and so does an option out of its range.
@@ -18,9 +21,11 @@ raise :class:`InputError`, and so does an option out of its range.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax, softplus
+from torch.nn.functional import binary_cross_entropy_with_logits, kl_div, log_softmax, normalize, softplus
 
 from reranker_kd.errors import InputError
 
@@ -117,7 +122,11 @@ def contrastive_kd(
     best = teacher.masked_fill(~mask, -torch.inf).argmax(1, keepdim=True)
     labels = labels.where(~labels.isnan(), torch.zeros_like(labels).scatter(1, best, 1.0))
     everyones, allowed = in_batch(docids, labels, docids >= 0)
-    hard = _softmax_cross_entropy(at_least_float32(similarities) * scale, everyones, allowed)
+    similarities, everyones = _scores(allowed, similarities=at_least_float32(similarities) * scale, labels=everyones)
+    positive = everyones > 0
+    counts = positive.sum(1)
+    shares = positive / counts.clamp(min=1)[:, None]
+    hard = masked_mean(-(shares * _log_softmax(similarities, allowed)).sum(1), counts > 0)
     return alpha * soft + (1 - alpha) * hard
 
 
@@ -136,6 +145,36 @@ def in_batch(documents: Tensor, labels: Tensor, mask: Tensor) -> tuple[Tensor, T
     own = torch.eye(queries, dtype=torch.bool, device=mask.device).repeat_interleave(candidates, dim=1)
     in_own_group = ((documents[:, :, None] == documents.flatten()) & mask[:, :, None]).any(1)
     return labels.flatten().where(own, torch.nan), mask.flatten() & (own | ~in_own_group)
+
+
+def text_embedding(student: Tensor, teacher: Tensor, projection: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+    """Return the mean squared distance of embeddings, 2 - 2 cos (Reimers and Gurevych 2020, arXiv 2004.09813, eq. 1).
+
+    :param student: embeddings (n, ds)
+    :param teacher: embeddings (n, dt)
+    :param projection: from ds to dt, learnt along and thrown away; None where both are equal
+    """
+    student = at_least_float32(student)
+    if projection is not None:
+        student = normalize(projection(student), dim=1)
+    if student.shape != teacher.shape:
+        raise InputError(f"embeddings of shapes {tuple(student.shape)} and {tuple(teacher.shape)}: give a projection")
+    return (student - at_least_float32(teacher)).square().sum(1).mean()
+
+
+def text_similarity(student: Tensor, teacher: Tensor, *, temperature: float = 0.05) -> Tensor:
+    """Return KL of the teacher's to the student's distribution over the batch's other texts, the mean over texts.
+
+    What a text is like is kept, whatever the width: the cosines to all other texts of the batch, divided by the
+    temperature, make a softmax (the relations of SEED, Fang et al. 2021, eq. 4, with the batch for a queue).
+
+    :param student: embeddings (n, ds), n of at least 3
+    :param teacher: embeddings (n, dt)
+    """
+    _check_temperature(temperature)
+    with torch.autocast(student.device.type, enabled=False):
+        ours, theirs = (_others(at_least_float32(rows), temperature) for rows in (student, teacher))
+    return kl_div(ours, theirs, reduction="batchmean", log_target=True)
 
 
 def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
@@ -166,12 +205,12 @@ def _log_softmax(values: Tensor, mask: Tensor) -> Tensor:
     return log_softmax(values.masked_fill(~mask, lowest), dim=-1).masked_fill(~mask, 0.0)
 
 
-def _softmax_cross_entropy(student: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
-    student, labels = _scores(mask, student=student, labels=labels)
-    positive = labels > 0
-    counts = positive.sum(1)
-    shares = positive / counts.clamp(min=1)[:, None]
-    return masked_mean(-(shares * _log_softmax(student, mask)).sum(1), counts > 0)
+def _others(embeddings: Tensor, temperature: float) -> Tensor:
+    count = len(embeddings)
+    cosines = embeddings @ embeddings.T / temperature
+    # The text itself is left out by its place, so that no infinity comes near the gradient.
+    off_diagonal = ~torch.eye(count, dtype=torch.bool, device=embeddings.device)
+    return log_softmax(cosines[off_diagonal].view(count, count - 1), dim=1)
 
 
 def _differences(values: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,37 +34,26 @@ class Recorded:
         return queries @ keys.transpose(2, 3) / queries.shape[3] ** 0.5
 
 
-Compared = list[tuple[Tensor, Tensor]]
-"""What of a student is held against what of its teacher."""
-
 Mapping = tuple[int, ...]
 """The teacher's layer of each of the student's; see :func:`~reranker_kd.distill.objectives.layer_losses.layer_mapping`.
 """
 
 
-def _embedding_layer(ours: Recorded, theirs: Recorded, _mapping: Mapping) -> Compared:
-    return [(ours.hidden[0], theirs.hidden[0])]
-
-
-def _hidden(ours: Recorded, theirs: Recorded, mapping: Mapping) -> Compared:
-    return [(ours.hidden[m], theirs.hidden[g]) for m, g in enumerate(mapping, start=1)]
-
-
-def _attention(ours: Recorded, theirs: Recorded, mapping: Mapping) -> Compared:
-    return [(ours.attention_scores(m), theirs.attention_scores(g)) for m, g in enumerate(mapping, start=1)]
-
-
-def _relations(ours: Recorded, theirs: Recorded, mapping: Mapping) -> Compared:
+def _relations(ours: Recorded, theirs: Recorded, mapping: Mapping) -> list[tuple[Tensor, Tensor]]:
     # MiniLMv2: the last mapped layer alone, in as many relation heads as the teacher has heads.
     m, g, heads = len(mapping) - 1, mapping[-1] - 1, theirs.queries[0].shape[1]
     both = [(ours.queries, theirs.queries), (ours.keys, theirs.keys), (ours.values, theirs.values)]
     return [(relations(student[m], heads), relations(teacher[g], heads)) for student, teacher in both]
 
 
-LAYERS: dict[str, Callable[[Recorded, Recorded, Mapping], Compared]] = {
-    "embedding_layer": _embedding_layer,
-    "hidden": _hidden,
-    "attention": _attention,
+LAYERS: dict[str, Callable[[Recorded, Recorded, Mapping], list[tuple[Tensor, Tensor]]]] = {
+    "embedding_layer": lambda ours, theirs, _: [(ours.hidden[0], theirs.hidden[0])],
+    "hidden": lambda ours, theirs, mapping: [
+        (ours.hidden[m], theirs.hidden[g]) for m, g in enumerate(mapping, start=1)
+    ],
+    "attention": lambda ours, theirs, mapping: [
+        (ours.attention_scores(m), theirs.attention_scores(g)) for m, g in enumerate(mapping, start=1)
+    ],
     "relations": _relations,
 }
 """What losses over layers read: hidden states (n, t, d) of the embedding layer or of all mapped layers, attention
@@ -98,8 +87,7 @@ def recording(encoder: Any) -> Iterator[Recorded]:
     transformers gives attention after the softmax, and in eager mode alone; hooks on the projections see more, at no
     cost where fused attention runs.
     """
-    recorded = Recorded()
-    layers = _layers_of(encoder)
+    recorded, layers = Recorded(), _layers_of(encoder)
     heads = encoder.config.num_attention_heads
 
     def keep_hidden(_module: Any, _inputs: Any, output: Any) -> None:
@@ -121,12 +109,10 @@ def recording(encoder: Any) -> Iterator[Recorded]:
             (attention.key, keep_in(recorded.keys)),
             (attention.value, keep_in(recorded.values)),
         ]
-    hooks = [module.register_forward_hook(keep) for module, keep in watched]
-    try:
+    with ExitStack() as hooks:
+        for module, keep in watched:
+            hooks.enter_context(module.register_forward_hook(keep))
         yield recorded
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _layers_of(encoder: Any) -> Any:

@@ -10,17 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from reranker_kd.distill.objectives.embedding_losses import text_embedding, text_similarity
-from reranker_kd.distill.objectives.layer_losses import attention_loss, hidden_loss, relation_kl
-from reranker_kd.distill.objectives.losses import (
-    contrastive_kd,
-    hard_cross_entropy,
-    logit_mse,
-    margin_mse,
-    rank_kl,
-    ranknet,
-    soft_cross_entropy,
-)
+from reranker_kd.distill.objectives import layer_losses, losses
 from reranker_kd.distill.objectives.masked_language_model import masked_cross_entropy
 from reranker_kd.distill.objectives.recording import LAYERS
 from reranker_kd.errors import InputError
@@ -119,19 +109,19 @@ LOSSES: Registry[Loss] = Registry(
     "loss",
     "reranker_kd.losses",
     {
-        "soft_cross_entropy": Loss(soft_cross_entropy, _FROM_TEACHER),
-        "hard_cross_entropy": Loss(hard_cross_entropy, ("scores", "labels")),
-        "logit_mse": Loss(logit_mse, _FROM_TEACHER),
-        "margin_mse": Loss(margin_mse, _FROM_TEACHER),
-        "rank_kl": Loss(rank_kl, _FROM_TEACHER),
-        "ranknet": Loss(ranknet, _FROM_TEACHER),
-        "contrastive_kd": Loss(contrastive_kd, ("scores", "teacher", "labels", "similarities")),
-        "embedding": Loss(hidden_loss, ("embedding_layer",), projection=True),
-        "hidden": Loss(hidden_loss, ("hidden",), projection=True),
-        "attention": Loss(attention_loss, ("attention",)),
-        "relation_kl": Loss(relation_kl, ("relations",)),
-        "text_embedding": Loss(text_embedding, ("embeddings",), projection=True),
-        "text_similarity": Loss(text_similarity, ("embeddings",)),
+        "soft_cross_entropy": Loss(losses.soft_cross_entropy, _FROM_TEACHER),
+        "hard_cross_entropy": Loss(losses.hard_cross_entropy, ("scores", "labels")),
+        "logit_mse": Loss(losses.logit_mse, _FROM_TEACHER),
+        "margin_mse": Loss(losses.margin_mse, _FROM_TEACHER),
+        "rank_kl": Loss(losses.rank_kl, _FROM_TEACHER),
+        "ranknet": Loss(losses.ranknet, _FROM_TEACHER),
+        "contrastive_kd": Loss(losses.contrastive_kd, ("scores", "teacher", "labels", "similarities")),
+        "embedding": Loss(layer_losses.hidden_loss, ("embedding_layer",), projection=True),
+        "hidden": Loss(layer_losses.hidden_loss, ("hidden",), projection=True),
+        "attention": Loss(layer_losses.attention_loss, ("attention",)),
+        "relation_kl": Loss(layer_losses.relation_kl, ("relations",)),
+        "text_embedding": Loss(losses.text_embedding, ("embeddings",), projection=True),
+        "text_similarity": Loss(losses.text_similarity, ("embeddings",)),
         "masked_language_model": Loss(masked_cross_entropy, ("masked_tokens",)),
     },
 )

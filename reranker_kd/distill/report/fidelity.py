@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,7 @@ from reranker_kd.types import Run, in_rank_order
 _Scores = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class QueryFidelity:
+class QueryFidelity(NamedTuple):
     """Fidelity on one query; NaN where it is not defined.
 
     :param tau: Kendall's tau over the documents that both have, -1 to 1
@@ -56,7 +55,7 @@ class Fidelity:
             "queries": len(self.per_query),
             "missing_queries": list(self.missing_queries),
             "means": _without_nan(self.means),
-            "per_query": {qid: _without_nan(asdict(figures)) for qid, figures in self.per_query.items()},
+            "per_query": {qid: _without_nan(figures._asdict()) for qid, figures in self.per_query.items()},
         }
 
 
@@ -75,35 +74,24 @@ def fidelity(teacher_run: Run, student_run: Run) -> Fidelity:
     }
     if not shared:
         raise InputError("the teacher's and the student's run share no query: do they belong to the same topics?")
-    teacher = z_scores(_scores_of(teacher_run, shared))
-    student = z_scores(_scores_of(student_run, shared))
-    rankings = ([list(in_rank_order(run[qid])) for qid in shared] for run in (teacher_run, student_run))
-    alike = zip(*agreement_of_rankings(*rankings, p=0.9, k=10), strict=True)
-    per_query = {}
-    start = 0
-    for (qid, docids), (tau, rbo, overlap) in zip(shared.items(), alike, strict=True):
-        here = slice(start, start + len(docids))
-        start += len(docids)
-        difference = student[here] - teacher[here]
-        per_query[qid] = QueryFidelity(
-            tau=float(tau),
-            rbo=float(rbo),
-            overlap=float(overlap),
-            pearson=_pearson(teacher[here], student[here]),
-            drift=float(difference.mean()) if docids else math.nan,
-            drift_deviation=float(difference.std()) if docids else math.nan,
-        )
-    means = {
-        name: mean_defined(np.array([getattr(figures, name) for figures in per_query.values()])) for name in _FIGURES
-    }
-    return Fidelity(per_query, means, tuple(qid for qid in teacher_run if qid not in student_run))
+    runs = (teacher_run, student_run)
+    rankings = ([list(in_rank_order(run[qid])) for qid in shared] for run in runs)
+    scores = np.array([[run[qid][d] for qid, docids in shared.items() for d in docids] for run in runs], np.float64)
+    ends = np.cumsum([len(docids) for docids in shared.values()])
+    teacher, student = (np.split(z_scores(of_one), ends[:-1]) for of_one in scores)
+    alike = agreement_of_rankings(*rankings, p=0.9, k=10)
+    rows = zip(*alike, *zip(*map(_score_figures, teacher, student), strict=True), strict=True)
+    per_query = {qid: QueryFidelity(*map(float, row)) for qid, row in zip(shared, rows, strict=True)}
+    means = map(mean_defined, np.array(list(per_query.values())).T)
+    missing = tuple(qid for qid in teacher_run if qid not in student_run)
+    return Fidelity(per_query, dict(zip(QueryFidelity._fields, means, strict=True)), missing)
 
 
-_FIGURES = tuple(QueryFidelity.__dataclass_fields__)
-
-
-def _scores_of(run: Run, shared: dict[str, list[str]]) -> _Scores:
-    return np.asarray([run[qid][docid] for qid, docids in shared.items() for docid in docids], dtype=np.float64)
+def _score_figures(teacher: _Scores, student: _Scores) -> tuple[float, float, float]:
+    difference = student - teacher
+    if not len(difference):
+        return math.nan, math.nan, math.nan
+    return _pearson(teacher, student), float(difference.mean()), float(difference.std())
 
 
 def _pearson(first: _Scores, second: _Scores) -> float:

@@ -1,4 +1,4 @@
-"""What came of a distillation: figures, fidelity to the teacher, loss curves, kept beside the student."""
+"""What came of a distillation: figures, fidelity to the teacher, loss curves, model card, kept beside the student."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from reranker_kd.distill.data.sources import Validation
-from reranker_kd.distill.data.transfer_set import Group, TransferSet, pairs
-from reranker_kd.distill.recipe import DistillRecipe, as_json
+from reranker_kd.distill.data.transfer_set import ScoredPair, TransferSet, pairs
+from reranker_kd.distill.methods import METHODS
+from reranker_kd.distill.recipe import DistillRecipe
 from reranker_kd.distill.report.fidelity import Fidelity, fidelity
 from reranker_kd.distill.students import Student
 from reranker_kd.distill.teachers.base import Teacher
@@ -27,6 +28,7 @@ REPORT = "report"
 """The folder beneath a student's that holds the report."""
 
 _TIMED_PAIRS = 512
+_NOT_DRAWN = {"loss", "grad_norm", "learning_rate", "epoch", "step"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,34 +81,28 @@ def make_report(output: Path, distilled: Distilled) -> Report:
     reranker = load_reranker(output, backend="torch")
     names = [validation.name for validation in distilled.validations]
     for place, validation in enumerate(distilled.validations, start=1):
-        own, alike = _measured(reranker, validation, distilled.teacher)
+        runs = {"first stage": validation.first_stage(), "student": validation.rerank(reranker)}
+        if distilled.teacher is not None:
+            teacher_run, complete = _teacher_run(validation, distilled.teacher)
+            # A run or qrels may know nothing of these topics.
+            if teacher_run:
+                compared = compared or fidelity(teacher_run, runs["student"])
+            if complete:
+                runs["teacher"] = teacher_run
         called = validation.name if names.count(validation.name) == 1 else f"{validation.name}-{place}"
-        figures |= {name if len(names) == 1 else f"{called} {name}": value for name, value in own.items()}
-        compared = compared or alike
+        before = "" if len(names) == 1 else f"{called} "
+        figures |= {before + name: validation.measure(run) for name, run in runs.items()}
     speed = _speed(reranker, distilled.validations[0])
     return Report(figures, compared, distilled.student.parameters, size, speed)
 
 
-def _measured(
-    reranker: Reranker, validation: Validation, teacher: Teacher | None
-) -> tuple[dict[str, float], Fidelity | None]:
-    student_run = validation.rerank(reranker)
-    runs: dict[str, Run] = {"first stage": validation.first_stage(), "student": student_run}
-    compared = None
-    if teacher is not None:
-        teacher_run, complete = _teacher_run(validation, teacher)
-        # A run or qrels may know nothing of these topics.
-        compared = fidelity(teacher_run, student_run) if teacher_run else None
-        if complete:
-            runs["teacher"] = teacher_run
-    return {name: validation.measure(run) for name, run in runs.items()}, compared
+def _pairs(validation: Validation) -> list[ScoredPair]:
+    return [(qid, docid) for qid, documents in validation.first_stage().items() for docid in documents]
 
 
 def _teacher_run(validation: Validation, teacher: Teacher) -> tuple[Run, bool]:
-    groups = tuple(Group(qid, tuple(documents)) for qid, documents in validation.first_stage().items() if documents)
-    transfer_set = TransferSet(dict(validation.topics), validation.texts, groups)
-    listed = pairs(transfer_set)
-    scores = teacher.scores(transfer_set, listed, lambda _: None)
+    listed = _pairs(validation)
+    scores = teacher.scores(TransferSet(dict(validation.topics), validation.texts, ()), listed)
     run: dict[str, dict[str, float]] = {}
     for (qid, docid), score in zip(listed, scores.tolist(), strict=True):
         if not np.isnan(score):
@@ -115,11 +111,7 @@ def _teacher_run(validation: Validation, teacher: Teacher) -> tuple[Run, bool]:
 
 
 def _speed(reranker: Reranker, validation: Validation) -> float:
-    listed = [
-        (validation.topics[qid], validation.texts[docid])
-        for qid, documents in validation.first_stage().items()
-        for docid in documents
-    ][:_TIMED_PAIRS]
+    listed = [(validation.topics[qid], validation.texts[docid]) for qid, docid in _pairs(validation)[:_TIMED_PAIRS]]
     reranker.score_pairs(listed[:32])
     start = time.perf_counter()
     reranker.score_pairs(listed)
@@ -127,11 +119,10 @@ def _speed(reranker: Reranker, validation: Validation) -> float:
 
 
 def write_report(output: Path, recipe: DistillRecipe, distilled: Distilled, report: Report) -> None:
-    """Write ``report/``: recipe, log, figures, fidelity as JSON; loss curves as a picture."""
+    """Write the model card and ``report/``: recipe, log, figures, fidelity as JSON; loss curves as a picture."""
     folder = output / REPORT
-    fidelity_record = None if report.fidelity is None else report.fidelity.record()
     documents: dict[str, Any] = {
-        "recipe.json": as_json(recipe),
+        "recipe.json": recipe.model_dump(mode="json"),
         "log.json": distilled.log,
         "figures.json": {
             "validation": report.figures,
@@ -143,7 +134,7 @@ def write_report(output: Path, recipe: DistillRecipe, distilled: Distilled, repo
             "teacher": None if distilled.teacher is None else distilled.teacher.describe(),
             "software": software(),
         },
-        "fidelity.json": fidelity_record,
+        "fidelity.json": report.fidelity and report.fidelity.record(),
     }
     for name, content in documents.items():
         if content is not None:
@@ -151,6 +142,8 @@ def write_report(output: Path, recipe: DistillRecipe, distilled: Distilled, repo
                 json.dump(content, stream, indent=2)
                 stream.write("\n")
     draw_losses(distilled.log, folder / "losses.png")
+    with atomic_writer(output / "README.md") as stream:
+        stream.write(model_card(output.name, recipe, distilled, report))
 
 
 def draw_losses(log: list[list[dict[str, float]]], path: Path) -> None:
@@ -161,17 +154,14 @@ def draw_losses(log: list[list[dict[str, float]]], path: Path) -> None:
     axes = figure.add_subplot(xlabel="updates", ylabel="loss", yscale="log")
     start = 0
     curves: dict[str, list[tuple[float, float]]] = {}
-    validations = []
     for entries in log:
         for entry in entries:
-            step = start + entry["step"]
-            if f"eval_{VALIDATION}" in entry:
-                validations.append((step, entry[f"eval_{VALIDATION}"]))
-            for name, value in entry.items():
-                if "loss" in entry and name not in ("loss", "grad_norm", "learning_rate", "epoch", "step"):
-                    curves.setdefault(name, []).append((step, value))
-        start += max((int(entry["step"]) for entry in entries), default=0)
+            for name in entry:
+                if name == VALIDATION or ("loss" in entry and name not in _NOT_DRAWN):
+                    curves.setdefault(name, []).append((start + entry["step"], entry[name]))
+        start += _updates(entries)
         axes.axvline(start, color="0.8", linewidth=1)
+    validations = curves.pop(VALIDATION, [])
     for style, (name, points) in zip(["-", "--", "-.", ":"] * 4, curves.items(), strict=False):
         axes.plot(*zip(*points, strict=True), style, label=name)
     if validations:
@@ -181,5 +171,57 @@ def draw_losses(log: list[list[dict[str, float]]], path: Path) -> None:
         other.legend(loc="upper left")
     if curves:
         axes.legend(loc="upper right")
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
+
+
+def _updates(entries: list[dict[str, float]]) -> int:
+    return max((int(entry["step"]) for entry in entries), default=0)
+
+
+def model_card(name: str, recipe: DistillRecipe, distilled: Distilled, report: Report) -> str:
+    """Return the README of a student's folder."""
+    settings = recipe.student
+    size = f"{report.parameters / 1e6:.1f} million parameters ({report.megabytes:.1f} MB)"
+    steps = [str(_updates(entries)) for entries in distilled.log]
+    start = f"{settings.start}{', its vocabulary alone' if settings.random else ''}"
+    lines = [
+        f"# {name}",
+        "",
+        f"A {settings.kind} of {size}, distilled by reranker_kd: `{recipe.method}` ({METHODS[recipe.method].source}).",
+        "",
+        "```python",
+        "from reranker_kd import load_reranker",
+        "",
+        f'load_reranker("{name}").score("a query", ["a passage", "another one"])',
+        "```",
+        "",
+        "## Training",
+        "",
+        f"- Teacher: {_teacher_line(recipe, distilled.teacher)}",
+        f"- Start: {start}; inputs of at most {settings.max_length} tokens",
+        f"- Transfer set: {len(distilled.transfer_set.groups)} groups, {len(pairs(distilled.transfer_set))} pairs",
+        f"- Updates: {', '.join(steps)} of {recipe.training.batch_groups} groups; seed {recipe.seed}",
+        "",
+        "The recipe as it was run, the log and all figures lie in `report/`.",
+    ]
+    if report.figures:
+        measure = " and ".join(dict.fromkeys(settings.measure for settings in recipe.validation))
+        chose = "which chose the checkpoint and so flatter the student: report on others"
+        lines += ["", "## Figures", "", f"{measure} on the validation topics, {chose}.", ""]
+        lines += [f"| run | {measure} |", "| --- | --- |"]
+        lines += [f"| {run} | {value:.4f} |" for run, value in report.figures.items()]
+    if report.pairs_per_second is not None:
+        lines += ["", f"Speed where it was made: {report.pairs_per_second:.0f} pairs a second."]
+    if report.fidelity is not None:
+        means = report.fidelity.record()["means"]
+        shown = ", ".join(f"{key.replace('_', ' ')} {value:.3f}" for key, value in means.items() if value is not None)
+        lines += ["", "## Fidelity to the teacher", "", f"Over the validation candidates: {shown}."]
+    return "\n".join(lines) + "\n"
+
+
+def _teacher_line(recipe: DistillRecipe, teacher: Teacher | None) -> str:
+    # A teacher of embeddings or layers alone gave no scores.
+    settings = {} if recipe.teacher is None else recipe.teacher.model_dump(exclude_defaults=True)
+    described = settings if teacher is None else teacher.describe()
+    named = [f"{key} {value}" for key, value in described.items() if isinstance(value, str | int | float)]
+    return ", ".join(named) or "none"

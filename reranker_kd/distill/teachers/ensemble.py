@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,16 +19,10 @@ from reranker_kd.types import FloatArray
 
 Normalisation = Literal["zscore", "minmax", "raw"]
 
-
-def raw(scores: Scores, queries: Numbers) -> Scores:  # noqa: ARG001
-    """Take the scores as they are."""
-    return scores
-
-
 NORMALISATIONS: dict[Normalisation, Callable[[Scores, Numbers], Scores]] = {
     "zscore": z_scores,
     "minmax": min_max,
-    "raw": raw,
+    "raw": lambda scores, queries: scores,  # noqa: ARG005
 }
 """How an ensemble makes its members' scores comparable, for each query."""
 
@@ -53,38 +48,35 @@ class EnsembleSettings(TeacherSettings):
     normalise: Normalisation = "zscore"
 
     def make(self, cache_folder: str | Path) -> Teacher:
-        """Make the members."""
         members = [(make_teacher(member, cache_folder), member.weight) for member in self.ensemble]
         return EnsembleTeacher(members, self.normalise)
 
 
+@dataclass(frozen=True)
 class EnsembleTeacher(Teacher):
     """The weighted mean of several teachers; see :class:`EnsembleSettings`. NaN where no member has an opinion.
 
     :param members: teachers, each with a weight above 0
     """
 
-    def __init__(self, members: Sequence[tuple[Teacher, float]], normalise: Normalisation = "zscore") -> None:
-        self._members = tuple(members)
-        self._normalise = normalise
+    members: Sequence[tuple[Teacher, float]]
+    normalise: Normalisation = "zscore"
 
     def scores(self, ts: TransferSet, pairs: Sequence[ScoredPair], on_progress: Progress = no_progress) -> FloatArray:
-        """Return the members' mean of each pair."""
         # A document that stands in two groups of a query counts once in its mean and deviation.
         places = {pair: place for place, pair in enumerate(dict.fromkeys(pairs))}
         numbers = {qid: number for number, qid in enumerate(dict.fromkeys(qid for qid, _ in places))}
         queries = np.fromiter((numbers[qid] for qid, _ in places), dtype=np.intp, count=len(places))
         total, weights = np.zeros(len(places)), np.zeros(len(places))
-        share = len(pairs) / max(1, len(places) * len(self._members))
-        for teacher, weight in self._members:
+        share = len(pairs) / max(1, len(places) * len(self.members))
+        for teacher, weight in self.members:
             own = teacher.scores(ts, list(places), lambda done: on_progress(done * share)).astype(np.float64)
             known = ~np.isnan(own)
-            total[known] += weight * NORMALISATIONS[self._normalise](own[known], queries[known])
+            total[known] += weight * NORMALISATIONS[self.normalise](own[known], queries[known])
             weights[known] += weight
         means = np.divide(total, weights, out=np.full(len(places), np.nan), where=weights > 0)
         return means[[places[pair] for pair in pairs]].astype(np.float32)
 
     def describe(self) -> dict[str, Any]:
-        """Return the members with their weights."""
-        members = [{"weight": weight, **teacher.describe()} for teacher, weight in self._members]
-        return {"teacher": "ensemble", "normalise": self._normalise, "members": members}
+        members = [{"weight": weight, **teacher.describe()} for teacher, weight in self.members]
+        return {"teacher": "ensemble", "normalise": self.normalise, "members": members}

@@ -11,7 +11,7 @@ from reranker_kd.distill.teachers.base import Place, Teacher, TeacherSettings
 from reranker_kd.distill.teachers.score_cache import ScoreCache, cached_scores
 from reranker_kd.errors import InputError
 from reranker_kd.inference.options import ModelOptions
-from reranker_kd.rerank.base import Pair, Progress, Reranker, no_progress
+from reranker_kd.rerank.base import Progress, Reranker, no_progress
 from reranker_kd.rerank.long_documents import LongDocuments
 from reranker_kd.rerank.registry import load_reranker
 from reranker_kd.types import FloatArray
@@ -26,7 +26,6 @@ class ModelSettings(TeacherSettings, ModelOptions, LongDocuments):
     model: Place
 
     def make(self, cache_folder: str | Path) -> Teacher:
-        """Load the model."""
         # What was left at its default is not passed on: a reranker of another package knows keywords of its own only.
         options = self.model_dump(
             include={*ModelOptions.model_fields, *LongDocuments.model_fields}, exclude_defaults=True
@@ -46,26 +45,19 @@ class ModelTeacher(Teacher):
     def __init__(self, reranker: Reranker, cache_folder: str | Path, settings: Mapping[str, Any] | None = None) -> None:
         self._reranker = reranker
         described = reranker.describe()
-        if "sha256" in described:
-            # A model is the same by whatever name it was asked for, and scores pairs alike beside any first stage.
-            key = {name: value for name, value in described.items() if name not in ("name", "interpolate")}
-        else:
-            key = {**described, "settings": dict(settings or {})}
-        self._cache = ScoreCache(cache_folder, key)
+        # A model is the same by whatever name it was asked for, and scores pairs alike beside any first stage.
+        by_content = {name: value for name, value in described.items() if name not in ("name", "interpolate")}
+        by_settings = {**described, "settings": dict(settings or {})}
+        self._cache = ScoreCache(cache_folder, by_content if "sha256" in described else by_settings)
 
     def scores(self, ts: TransferSet, pairs: Sequence[ScoredPair], on_progress: Progress = no_progress) -> FloatArray:
         """Return the reranker's score of each pair, long documents by passages."""
-        return cached_scores(self._reranker, _texts_of(ts, pairs), self._cache, on_progress=on_progress)
+        for qid, docid in pairs:
+            if qid not in ts.queries or docid not in ts.documents:
+                missing = f"query {qid}" if qid not in ts.queries else f"document {docid}"
+                raise InputError(f"the transfer set has no text of {missing}: score pairs of the same set")
+        texts = [(ts.queries[qid], ts.documents[docid]) for qid, docid in pairs]
+        return cached_scores(self._reranker, texts, self._cache, on_progress=on_progress)
 
     def describe(self) -> dict[str, Any]:
-        """Return what the reranker says of itself."""
         return {"teacher": "model", **self._reranker.describe()}
-
-
-def _texts_of(ts: TransferSet, pairs: Sequence[ScoredPair]) -> list[Pair]:
-    try:
-        return [(ts.queries[qid], ts.documents[docid]) for qid, docid in pairs]
-    except KeyError:
-        qid, docid = next((q, d) for q, d in pairs if q not in ts.queries or d not in ts.documents)
-        missing = f"query {qid}" if qid not in ts.queries else f"document {docid}"
-        raise InputError(f"the transfer set has no text of {missing}: score pairs of the same set") from None

@@ -12,6 +12,7 @@ What else a recipe may give are the fields of the settings that the key stands f
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -59,22 +60,20 @@ def make_teacher(settings: TeacherSettings, cache_folder: str | Path) -> Teacher
     return ScaledTeacher(teacher, settings.scale, settings.shift)
 
 
+@dataclass(frozen=True)
 class ScaledTeacher(Teacher):
     """What another teacher gives, times ``scale``, above 0, plus ``shift``: so cosines become logits, in their order.
 
     What the other keeps on disk is as it gave it.
     """
 
-    def __init__(self, teacher: Teacher, scale: float, shift: float) -> None:
-        self._teacher = teacher
-        self._scale = scale
-        self._shift = shift
+    teacher: Teacher
+    scale: float
+    shift: float
 
     def scores(self, ts: TransferSet, pairs: Sequence[ScoredPair], on_progress: Progress = no_progress) -> FloatArray:
-        """Return ``scale * score + shift`` of each pair."""
-        given = self._teacher.scores(ts, pairs, on_progress)
-        return (given * np.float64(self._scale) + self._shift).astype(np.float32)
+        given = self.teacher.scores(ts, pairs, on_progress)
+        return (given * np.float64(self.scale) + self.shift).astype(np.float32)
 
     def describe(self) -> dict[str, Any]:
-        """Return what the other teacher says, with scale and shift."""
-        return {**self._teacher.describe(), "scale": self._scale, "shift": self._shift}
+        return {**self.teacher.describe(), "scale": self.scale, "shift": self.shift}

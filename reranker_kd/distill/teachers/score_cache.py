@@ -6,11 +6,11 @@ it is a database of scores by the 128-bit hash of (query, document). A score, on
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from hashlib import blake2b, sha256
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -31,15 +31,12 @@ _SECONDS_TO_WAIT = 600.0
 
 def pair_keys(pairs: Iterable[Pair]) -> list[bytes]:
     """Return the 128-bit BLAKE2b hash of each (query text, document text)."""
-    keys = []
-    for query, text in pairs:
-        # Lone surrogates, which JSON may hold, have no UTF-8 otherwise.
-        encoded = query.encode("utf-8", "surrogatepass")
-        # The length in front keeps apart pairs whose texts differ only in where they are parted.
-        digest = hashlib.blake2b(len(encoded).to_bytes(8, "little") + encoded, digest_size=16)
-        digest.update(text.encode("utf-8", "surrogatepass"))
-        keys.append(digest.digest())
-    return keys
+    # Lone surrogates, which JSON may hold, have no UTF-8 otherwise.
+    encoded = ([side.encode("utf-8", "surrogatepass") for side in pair] for pair in pairs)
+    # The length in front keeps apart pairs whose texts differ only in where they are parted.
+    return [
+        blake2b(len(query).to_bytes(8, "little") + query + text, digest_size=16).digest() for query, text in encoded
+    ]
 
 
 class ScoreCache:
@@ -53,7 +50,7 @@ class ScoreCache:
 
     def __init__(self, folder: str | Path, key: Mapping[str, Any]) -> None:
         identity = json.dumps(key, sort_keys=True, ensure_ascii=False)
-        self.folder = Path(folder) / hashlib.sha256(identity.encode()).hexdigest()[:16]
+        self.folder = Path(folder) / sha256(identity.encode()).hexdigest()[:16]
         described = self.folder / "scorer.json"
         if not described.is_file():
             with atomic_writer(described) as stream:
@@ -126,21 +123,18 @@ def cached_scores(
     :raises OutputError: the disk is full
     """
     keys = pair_keys(pairs)
-    first: dict[bytes, int] = {}
-    for place, key in enumerate(keys):
-        first.setdefault(key, place)
-    known = cache.find(first)
-    missing = [place for key, place in first.items() if key not in known]
+    distinct = dict(zip(keys, pairs, strict=True))
+    known = cache.find(distinct)
+    missing = [key for key in distinct if key not in known]
     on_progress(len(pairs) - len(missing))
     for start in range(0, len(missing), block):
-        places = missing[start : start + block]
-        wanted = [keys[place] for place in places]
+        wanted = missing[start : start + block]
         found = cache.find(wanted)
         # Another process may have scored the same block meanwhile.
         if len(found) == len(wanted):
             on_progress(len(wanted))
         else:
-            cache.store(wanted, _score(reranker, [pairs[place] for place in places], on_progress).tolist())
+            cache.store(wanted, _score(reranker, [distinct[key] for key in wanted], on_progress).tolist())
             found = cache.find(wanted)
         known |= found
     return np.fromiter((known[key] for key in keys), dtype=np.float32, count=len(keys))

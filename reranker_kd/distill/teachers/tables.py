@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,39 +16,29 @@ from reranker_kd.formats.qrels import read_qrels
 from reranker_kd.formats.runs import read_run
 from reranker_kd.provenance import file_record
 from reranker_kd.rerank.base import Progress, no_progress
-from reranker_kd.types import FloatArray, Qrels, Run
+from reranker_kd.types import FloatArray, Run
 
 
+@dataclass(frozen=True)
 class TableTeacher(Teacher):
     """Scores by qid and docid; it needs no texts and knows no augmented ones.
 
-    :param scores: qid -> docid -> score
-    :param absent: qid -> the score of the documents that the query lacks in ``scores``; NaN for all other queries
+    :param table: qid -> docid -> score
+    :param absent: qid -> the score of the documents that the query lacks in ``table``; NaN for all other queries
     :param description: what identifies it, as JSON values
     """
 
-    def __init__(
-        self, scores: Mapping[str, Mapping[str, float]], absent: Mapping[str, float], description: Mapping[str, Any]
-    ) -> None:
-        self._scores = scores
-        self._absent = absent
-        self._description = description
+    table: Mapping[str, Mapping[str, float]]
+    absent: Mapping[str, float]
+    description: dict[str, Any]
 
-    def scores(
-        self,
-        ts: TransferSet,  # noqa: ARG002
-        pairs: Sequence[ScoredPair],
-        on_progress: Progress = no_progress,
-    ) -> FloatArray:
-        """Return what the table has for each pair."""
-        nothing: Mapping[str, float] = {}
-        found = [self._scores.get(qid, nothing).get(docid, self._absent.get(qid, np.nan)) for qid, docid in pairs]
+    def scores(self, ts: TransferSet, pairs: Sequence[ScoredPair], on_progress: Progress = no_progress) -> FloatArray:  # noqa: ARG002
+        found = [self.table.get(qid, {}).get(docid, self.absent.get(qid, np.nan)) for qid, docid in pairs]
         on_progress(len(pairs))
         return np.asarray(found, dtype=np.float32)
 
     def describe(self) -> dict[str, Any]:
-        """Return where the table came from and how it is used."""
-        return dict(self._description)
+        return self.description
 
 
 class RunSettings(TeacherSettings):
@@ -66,7 +57,6 @@ class RunSettings(TeacherSettings):
     absent: Literal["unknown", "worst"] = "unknown"
 
     def make(self, cache_folder: str | Path) -> Teacher:  # noqa: ARG002
-        """Read the run."""
         description = {"teacher": "run", **self.model_dump(include={"use", "k", "absent"}), **file_record(self.run)}
         run = read_run(self.run)
         return TableTeacher(self._scores(run), self._worst(run) if self.absent == "worst" else {}, description)
@@ -95,7 +85,6 @@ class QrelsSettings(TeacherSettings):
     unjudged: float | None = Field(default=None, allow_inf_nan=False)
 
     def make(self, cache_folder: str | Path) -> Teacher:  # noqa: ARG002
-        """Read the qrels."""
-        qrels: Qrels = read_qrels(self.qrels)
+        qrels = read_qrels(self.qrels)
         absent = {} if self.unjudged is None else dict.fromkeys(qrels, self.unjudged)
         return TableTeacher(qrels, absent, {"teacher": "qrels", "unjudged": self.unjudged, **file_record(self.qrels)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any, cast
 
 import torch
@@ -12,10 +13,13 @@ from reranker_kd.distill.data.batches import Chunks, GroupBatch, Inputs, TextBat
 from reranker_kd.distill.methods import Stage
 from reranker_kd.distill.objectives.layer_losses import layer_mapping
 from reranker_kd.distill.objectives.masked_language_model import MaskedLanguageModel
-from reranker_kd.distill.objectives.recording import LAYERS, LayerTeacher, Recorded, depth_of, recording
+from reranker_kd.distill.objectives.recording import LAYERS, LayerTeacher, depth_of, recording
 from reranker_kd.distill.objectives.registry import GROUPS, LOSSES
 from reranker_kd.distill.students import Student
 from reranker_kd.errors import RecipeError
+
+_Layers = defaultdict[str, list[tuple[Tensor, int]]]
+"""The values of losses over layers, each with the number of its tokens."""
 
 
 class Distiller(torch.nn.Module):
@@ -110,7 +114,7 @@ class Distiller(torch.nn.Module):
         :param batch: groups, for a stage on groups
         :param texts: single texts, for a stage on texts
         """
-        layers = _Sums()
+        layers: _Layers = defaultdict(list)
         if batch is None:
             assert texts is not None
             parts = self._text_losses(texts, layers)
@@ -119,7 +123,9 @@ class Distiller(torch.nn.Module):
             parts = self._group_losses(batch, scores)
         else:
             parts = self._group_losses(batch, *self._scores_of_texts(batch))
-        parts |= layers.means()
+        for name, kept in layers.items():
+            total: Any = sum(value * tokens for value, tokens in kept)
+            parts[name] = total / sum(tokens for _, tokens in kept)
         loss = torch.stack([self._terms[name].weight * value for name, value in parts.items()]).sum()
         return {"loss": loss, **{name: value.detach() for name, value in parts.items()}}
 
@@ -128,7 +134,7 @@ class Distiller(torch.nn.Module):
         own = {"projection": self.projections[loss.reads[0]]} if loss.reads[0] in self.projections else {}
         return loss.function(**given, **(own if loss.projection else {}), **self._terms[name].options)
 
-    def _text_losses(self, texts: TextBatch, layers: _Sums) -> dict[str, Tensor]:
+    def _text_losses(self, texts: TextBatch, layers: _Layers) -> dict[str, Tensor]:
         parts = {}
         if self.masked_language_model is not None:
             assert texts.documents is not None
@@ -146,32 +152,28 @@ class Distiller(torch.nn.Module):
         if self._teacher is not None:
             assert texts.documents is not None
             for inputs in texts.documents.inputs:
-                with recording(self._encoder[0]) as ours:
-                    self._encoder[0](**inputs)
-                self._compare(self._teacher.encoder, ours, inputs, layers)
+                self._read(inputs, self._encoder[0], self._teacher.encoder, layers)
         return parts
 
-    def _pair_scores(self, pairs: Chunks, layers: _Sums) -> Tensor:
-        rows = []
-        for inputs in pairs.inputs:
-            if self._teacher is not None:
-                with recording(self._encoder[0]) as ours:
-                    outputs = self.network(**inputs)
-                self._compare(self._teacher.network, ours, inputs, layers)
-            else:
-                outputs = self.network(**inputs)
-            rows.append(outputs[:, 0].float())
+    def _pair_scores(self, pairs: Chunks, layers: _Layers) -> Tensor:
+        reader = self._teacher and self._teacher.network
+        rows = [self._read(inputs, self.network, reader, layers)[:, 0].float() for inputs in pairs.inputs]
         return _in_order(torch.cat(rows), pairs.order)
 
-    def _compare(self, reader: Any, ours: Recorded, inputs: Inputs, layers: _Sums) -> None:
-        assert self._teacher is not None
+    def _read(self, inputs: Inputs, reader: Any, teacher: Any, layers: _Layers) -> Any:
+        """Return what the student's reader makes of inputs; its layers are held against those of the teacher's."""
+        if self._teacher is None:
+            return reader(**inputs)
+        with recording(self._encoder[0]) as ours:
+            outputs = reader(**inputs)
         with torch.no_grad(), recording(self._teacher.encoder) as theirs:
-            reader(**inputs)
+            teacher(**inputs)
         mask = inputs["attention_mask"].bool()
         for name in self._reading(LAYERS):
             compared = LAYERS[self._losses[name].reads[0]](ours, theirs, self._mapping)
             values = [self._call(name, student=one, teacher=other, token_mask=mask) for one, other in compared]
-            layers.add(name, torch.stack(values).sum(), int(mask.sum()))
+            layers[name].append((torch.stack(values).sum(), int(mask.sum())))
+        return outputs
 
     def _scores_of_texts(self, batch: GroupBatch) -> tuple[Tensor, Tensor | None]:
         """Return the scores of all candidates (n,) and, where a loss reads them, the similarities (q, q * c)."""
@@ -224,21 +226,6 @@ def distinct(weights: dict[str, Tensor]) -> dict[str, Tensor]:
             seen.add(value.data_ptr())
             kept[name] = value
     return kept
-
-
-class _Sums:
-    """Means over batches of different sizes."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, Any] = {}
-        self._weights: dict[str, int] = {}
-
-    def add(self, name: str, value: Any, weight: int) -> None:
-        self._sums[name] = self._sums.get(name, 0.0) + value * weight
-        self._weights[name] = self._weights.get(name, 0) + weight
-
-    def means(self) -> dict[str, Tensor]:
-        return {name: value / self._weights[name] for name, value in self._sums.items()}
 
 
 def _encode(tower: Any, chunks: Chunks) -> Tensor:

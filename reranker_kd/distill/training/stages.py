@@ -7,7 +7,6 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import torch
 from accelerate import PartialState
@@ -53,43 +52,37 @@ class Stages:
             self.student.network.load_state_dict(load_file(done), strict=False)
             return json.loads(log.read_text(encoding="utf-8"))
         entries = self._train(number, stage)
-        processes = PartialState()
-        processes.wait_for_everyone()
-        if not processes.is_main_process:
-            return entries
-        with atomic_writer(log) as stream:
-            json.dump(entries, stream)
-        temporary = done.with_suffix(".part")
-        weights = distinct(self.student.network.state_dict())
-        save_file({name: value.contiguous() for name, value in weights.items()}, temporary)
-        temporary.replace(done)
-        shutil.rmtree(self._checkpoints(number), ignore_errors=True)
+        PartialState().wait_for_everyone()
+        if PartialState().is_main_process:
+            with atomic_writer(log) as stream:
+                json.dump(entries, stream)
+            temporary = done.with_suffix(".part")
+            weights = distinct(self.student.network.state_dict())
+            save_file({name: value.contiguous() for name, value in weights.items()}, temporary)
+            temporary.replace(done)
+            shutil.rmtree(self.work / f"checkpoints-{number}", ignore_errors=True)
         return entries
 
     def _train(self, number: int, stage: Stage) -> list[dict[str, float]]:
-        training, seed = self.recipe.training, self.recipe.seed + number
+        seed = self.recipe.seed + number
         with torch.random.fork_rng(devices=[]):
             # What is learnt beside the student begins at random: the same whether or not earlier stages ran now.
             torch.manual_seed(seed)
             width = None if self.embeddings is None else self.embeddings.shape[1]
             layers = self.layers if stage.reads & LAYERS.keys() else None
             distiller = Distiller(self.student, stage, layers, width)
-        training = training.model_copy(update={"batch_groups": stage.batch_groups or training.batch_groups})
-        steps = stage.steps or training.steps
+        own = stage.model_dump(include={"steps", "learning_rate", "batch_groups"}, exclude_none=True)
+        training = self.recipe.training.model_copy(update=own)
         # After losses over layers or masked tokens alone, a score means nothing yet.
         can_rank = bool(self.validations) and not stage.reads.isdisjoint({"scores", "embeddings"})
-        data: Any = self.groups
-        if stage.over == "texts":
-            data = TextDataset(data, self.embeddings if "embeddings" in stage.reads else None)
-        with progress_bar(f"training, stage {number}", steps, "steps", quiet=self.quiet) as bar:
+        texts = TextDataset(self.groups, self.embeddings if "embeddings" in stage.reads else None)
+        data = texts if stage.over == "texts" else self.groups
+        with progress_bar(f"training, stage {number}", training.steps, "steps", quiet=self.quiet) as bar:
             return train_stage(
                 distiller,
                 data,
-                data.batch,
                 training,
-                self._checkpoints(number),
-                steps=steps,
-                learning_rate=stage.learning_rate or training.learning_rate,
+                self.work / f"checkpoints-{number}",
                 seed=seed,
                 validate=self._validate if can_rank else None,
                 validate_every=next((each.every for each in self.recipe.validation if each.every), None),
@@ -100,6 +93,3 @@ class Stages:
         self.student.save(self.work / "validation")
         reranker = load_reranker(self.work / "validation", backend="torch")
         return fmean(validation.measure(validation.rerank(reranker)) for validation in self.validations)
-
-    def _checkpoints(self, number: int) -> Path:
-        return self.work / f"checkpoints-{number}"

@@ -4,50 +4,44 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, send_to_device
 from torch import Tensor
-from torch.utils.data import Dataset
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback
 from transformers.utils import logging
 
-from reranker_kd.distill.data.batches import to_device
+from reranker_kd.distill.data.batches import GroupDataset, TextDataset
 from reranker_kd.distill.recipe import TrainingSettings
 from reranker_kd.distill.training.distiller import Distiller
 from reranker_kd.inference.precision import resolve_precision
 from reranker_kd.progress import Advance
 
-Validate = Callable[[], float]
-"""Measures the student as it is; higher is better."""
-
-VALIDATION = "validation"
+VALIDATION = "eval_validation"
 
 
 def train_stage(
     distiller: Distiller,
-    dataset: Dataset[int],
-    collate: Callable[[list[int]], Mapping[str, Any]],
+    dataset: GroupDataset | TextDataset,
     settings: TrainingSettings,
     folder: Path,
     *,
-    steps: int,
-    learning_rate: float,
     seed: int,
-    validate: Validate | None = None,
+    validate: Callable[[], float] | None = None,
     validate_every: int | None = None,
     progress: Advance,
 ) -> list[dict[str, float]]:
-    """Train until ``steps`` updates, or go on from the last checkpoint in ``folder``; return the log.
+    """Train until ``settings.steps`` updates, or go on from the last checkpoint in ``folder``; return the log.
 
     With a validation the best checkpoint's weights are in the distiller at the end, else the last ones. The same call
     with the same seed gives the same weights on the same machine, interrupted or not.
 
     :param folder: for checkpoints; two are kept
+    :param validate: measures the student as it is; higher is better
     :param validate_every: updates between two validations; None validates with every checkpoint
     :return: entries of step, loss and its parts, learning rate, validation
     """
@@ -57,13 +51,14 @@ def train_stage(
         for module in distiller.modules():
             if isinstance(module, PreTrainedModel):
                 module.set_attn_implementation("eager")
+    steps = settings.steps
     every = min(steps, (validate and validate_every) or settings.save_every)
     arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=steps,
         per_device_train_batch_size=max(1, settings.batch_groups // settings.accumulate),
         gradient_accumulation_steps=settings.accumulate,
-        learning_rate=learning_rate,
+        learning_rate=settings.learning_rate,
         lr_scheduler_type="linear",
         warmup_steps=round(settings.warmup * steps),
         weight_decay=settings.weight_decay,
@@ -79,8 +74,8 @@ def train_stage(
         eval_strategy="steps" if validate else "no",
         eval_steps=every,
         load_best_model_at_end=validate is not None,
-        metric_for_best_model=VALIDATION if validate else None,
-        greater_is_better=True if validate else None,
+        metric_for_best_model=VALIDATION,
+        greater_is_better=True,
         remove_unused_columns=False,
         report_to="none",
         disable_tqdm=True,
@@ -94,18 +89,16 @@ def train_stage(
     before = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             trainer = _DistillationTrainer(
                 model=distiller,
                 args=arguments,
-                train_dataset=dataset,
-                eval_dataset=dataset,
-                data_collator=collate,
+                train_dataset=range(len(dataset)),
+                eval_dataset=range(len(dataset)),
+                data_collator=dataset.batch,
                 callbacks=[_Progress(progress)],
-                validate=validate,
-                learning_rates=settings.learning_rates,
             )
+            trainer.validate, trainer.learning_rates = validate, settings.learning_rates
             # Prints every log entry to stdout.
             trainer.remove_callback(PrinterCallback)
             trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
@@ -127,18 +120,18 @@ def _last_checkpoint(folder: Path) -> str | None:
 
 
 class _DistillationTrainer(Trainer):
-    def __init__(self, *, validate: Validate | None, learning_rates: dict[str, float], **keywords: Any) -> None:
+    validate: Callable[[], float] | None
+    learning_rates: dict[str, float]
+
+    def __init__(self, **keywords: Any) -> None:
         super().__init__(**keywords)
-        self._validate = validate
-        self._learning_rates = learning_rates
-        self._parts: dict[str, float] = {}
-        self._batches = 0
+        self._parts: list[dict[str, float]] = []
 
     def create_optimizer(self, *arguments: Any, **keywords: Any) -> Any:
         optimizer = super().create_optimizer(*arguments, **keywords)
         assert self.model is not None
         weights: list[tuple[str, Any]] = list(self.model.named_parameters())
-        for part, rate in self._learning_rates.items():
+        for part, rate in self.learning_rates.items():
             moved = {id(weight) for name, weight in weights if part in name.split(".")}
             for group in list(optimizer.param_groups):
                 own = {key: value for key, value in group.items() if key != "params"}
@@ -156,30 +149,27 @@ class _DistillationTrainer(Trainer):
         num_items_in_batch: Tensor | int | None = None,  # noqa: ARG002
     ) -> Any:
         losses = model(**inputs)
-        for name, value in losses.items():
-            if name != "loss":
-                self._parts[name] = self._parts.get(name, 0.0) + float(value)
-        self._batches += 1
+        self._parts.append({name: float(value) for name, value in losses.items() if name != "loss"})
         return (losses["loss"], losses) if return_outputs else losses["loss"]
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        return to_device(inputs, self.args.device)
+        return send_to_device(inputs, self.args.device)
 
     def log(self, logs: dict[str, float], *arguments: Any, **keywords: Any) -> None:
-        if "loss" in logs and self._batches:
-            logs = {**logs, **{name: value / self._batches for name, value in self._parts.items()}}
-            self._parts, self._batches = {}, 0
-            logs |= cast(Any, self.model).network.observed()
+        if "loss" in logs and self._parts:
+            means = {name: sum(parts[name] for parts in self._parts) / len(self._parts) for name in self._parts[0]}
+            logs = {**logs, **means, **cast(Any, self.model).network.observed()}
+            self._parts = []
         super().log(logs, *arguments, **keywords)
 
     def evaluate(self, *_arguments: Any, **_keywords: Any) -> dict[str, float]:
-        assert self._validate is not None and self.model is not None
+        assert self.validate is not None and self.model is not None
         self.model.eval()
         # Scoring draws no random numbers, but what it loads may: training must go on as if it had not been.
         with torch.random.fork_rng(devices=[]):
             # One process measures, all choose the same checkpoint.
-            measured = [self._validate() if self.is_world_process_zero() else 0.0]
-        metrics = {f"eval_{VALIDATION}": float(broadcast_object_list(measured)[0])}
+            measured = [self.validate() if self.is_world_process_zero() else 0.0]
+        metrics = {VALIDATION: float(broadcast_object_list(measured)[0])}
         self.model.train()
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
