@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-import shutil
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
@@ -12,7 +10,7 @@ from typing import Any
 
 from reranker_kd.errors import FormatError, InputError, OutputError
 from reranker_kd.formats.collections import read_collection
-from reranker_kd.formats.files import atomic_writer, read_lines, sha256_of_file
+from reranker_kd.formats.files import atomic_folder, atomic_writer, read_lines, sha256_of_file
 from reranker_kd.formats.validate import CheckedRun, KnownDocids, Rules, check_runs
 from reranker_kd.provenance import read_provenance
 from reranker_kd.retrieve.named_inputs import load_topics
@@ -79,8 +77,7 @@ def write_submission(
     runs, faults = check_runs(paths, topics, rules, known_docids)
     if faults:
         return faults
-    unfinished = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    try:
+    with atomic_folder(target) as unfinished:
         for run in runs:
             with atomic_writer(unfinished / _file_name(run)) as stream:
                 stream.writelines(f"{line}\n" for _, line in read_lines(run.path) if line and not line.isspace())
@@ -89,11 +86,6 @@ def write_submission(
         sums = [(sha256_of_file(file), file.name) for file in sorted(unfinished.iterdir())]
         with atomic_writer(unfinished / CHECKSUMS) as stream:
             stream.writelines(f"{checksum}  {name}\n" for checksum, name in sums)
-        unfinished.replace(target)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot write: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return []
 
 

@@ -5,10 +5,8 @@ For torch there is no network to compile: the folder is a model's like any other
 
 from __future__ import annotations
 
-import secrets
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any, Literal
 from reranker_kd.errors import InputError, ModelError, OutputError
 from reranker_kd.export.self_test import self_test
 from reranker_kd.export.torch_folder import write_torch_folder
+from reranker_kd.formats.files import atomic_folder
 from reranker_kd.inference.backends import BACKENDS
 from reranker_kd.inference.batching import Arrays, padded
 from reranker_kd.inference.loading import load_networks, write_export, write_record
@@ -85,7 +84,7 @@ def export_model(
     lengths: dict[str, Any] = {"max_length": settings.max_length} if settings.max_length else {}
     source: Any = load_reranker(name, **REFERENCE, **lengths)
     calibrated_on, tested_on = pairs[::2], pairs[1::2]
-    with _whole(output) as temporary:
+    with atomic_folder(output, overwrite=True) as temporary:
         tested = partial(self_test, source.score_pairs(tested_on), temporary, tested_on, settings.precision, **lengths)
         if backend.export is None:
             opens_in = write_torch_folder(folder, temporary, settings.precision)
@@ -103,22 +102,6 @@ def export_model(
         if (folder / "README.md").is_file():
             shutil.copyfile(folder / "README.md", temporary / "README.md")
         return figures
-
-
-@contextmanager
-def _whole(output: Path) -> Iterator[Path]:
-    """Yield a folder that takes the place of ``output`` when all went well, and else leaves no trace."""
-    temporary = output.with_name(f".{output.name}.{secrets.token_hex(4)}.part")
-    try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        if output.exists():
-            shutil.rmtree(output)
-        temporary.replace(output)
-    except OSError as error:
-        raise OutputError(f"{output}: cannot write: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _arrays(sequence: TokenSequence, tokenizer: PairTokenizer) -> Arrays:

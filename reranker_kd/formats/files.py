@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import secrets
+import shutil
 import zlib
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -121,6 +122,26 @@ def atomic_binary_writer(path: str | Path) -> Iterator[BinaryIO]:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"{path}: cannot write: {error.strerror or error}; the file is as it was") from error
+
+
+@contextmanager
+def atomic_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield a new folder that takes the place of ``target`` when the block ends without an error, and is removed else.
+
+    :param overwrite: remove what is there; without it, ``target`` must be absent or empty
+    :raises OutputError: the folder cannot be written, or the disk is full
+    """
+    building = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        building.mkdir(parents=True)
+        yield building
+        if overwrite and target.exists():
+            shutil.rmtree(target)
+        building.replace(target)
+    except OSError as error:
+        raise OutputError(f"{target}: cannot write: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
 
 
 def save_array(path: Path, array: npt.NDArray[Any]) -> None:

@@ -2,50 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 
 import numpy as np
 
 from reranker_kd.errors import InputError
-from reranker_kd.evaluate import normalisation
+from reranker_kd.evaluate.normalisation import min_max, z_scores
 from reranker_kd.types import Run, in_rank_order
 
 Scores = dict[str, float]
 """Docid -> score of one query, in rank order."""
 
 
-def reciprocal_ranks(documents: Scores, rrf_k: int) -> Scores:
-    """Score each document by 1 / (rrf_k + rank), rank from 1 (Cormack et al. 2009)."""
-    return {docid: 1.0 / (rrf_k + rank) for rank, docid in enumerate(documents, start=1)}
-
-
-def unchanged(documents: Scores, rrf_k: int) -> Scores:  # noqa: ARG001
-    """Take the scores as they are."""
-    return documents
-
-
-def min_max(documents: Scores, rrf_k: int) -> Scores:  # noqa: ARG001
-    """Map a query's scores to 0 to 1; where all are equal, to 1, as Pyserini does."""
-    return dict(zip(documents, normalisation.min_max(_array(documents), where_equal=1.0).tolist(), strict=True))
-
-
-def z_scores(documents: Scores, rrf_k: int) -> Scores:  # noqa: ARG001
-    """Express a query's scores in standard deviations above their mean; where all are equal, as 0."""
-    return dict(zip(documents, normalisation.z_scores(_array(documents)).tolist(), strict=True))
-
-
-def _array(documents: Scores) -> normalisation.Scores:
-    return np.fromiter(documents.values(), dtype=np.float64, count=len(documents))
-
-
-METHODS: dict[str, Callable[[Scores, int], Scores]] = {
-    "rrf": reciprocal_ranks,
-    "interpolation": unchanged,
-    "average": unchanged,
-    "normalize": min_max,
-    "zscore": z_scores,
-}
+METHODS = ("rrf", "interpolation", "average", "normalize", "zscore")
 """What is summed over the runs. The first four are Pyserini's, by its names."""
 
 
@@ -62,7 +32,8 @@ def fuse(
     A run that lacks a document gives it 0, and by z-scores that of the run's worst document.
 
     :param runs: at least two, documents in rank order
-    :param method: a name out of :data:`METHODS`
+    :param method: a name out of :data:`METHODS`: 1 / (rrf_k + rank), the scores as they are (interpolation, average),
+        a query's scores mapped to 0 to 1, or in standard deviations above their mean
     :param weights: one of each run; None takes 1 / n for interpolation and average, else 1
     :param rrf_k: what dampens high ranks in reciprocal rank fusion
     :param depth: documents of each query and run that take part; None takes all. Scores are normalised before
@@ -82,7 +53,7 @@ def fuse(
 
 
 def _fused(listed: Sequence[Scores], method: str, weights: Sequence[float], rrf_k: int, depth: int | None) -> Scores:
-    parts = [METHODS[method](documents, rrf_k) if documents else {} for documents in listed]
+    parts = [_comparable(documents, method, rrf_k) for documents in listed]
     total: Scores = dict.fromkeys((docid for part in parts for docid in islice(part, depth)), 0.0)
     for part, weight in zip(parts, weights, strict=True):
         taking_part = dict(islice(part.items(), depth))
@@ -91,3 +62,17 @@ def _fused(listed: Sequence[Scores], method: str, weights: Sequence[float], rrf_
         for docid in total:
             total[docid] += weight * taking_part.get(docid, absent)
     return in_rank_order(total)
+
+
+def _comparable(documents: Scores, method: str, rrf_k: int) -> Scores:
+    """Return what a run gives each of a query's documents."""
+    scores = np.fromiter(documents.values(), dtype=np.float64, count=len(documents))
+    if method == "rrf":
+        # Cormack et al. 2009; ranks are from 1.
+        scores = 1.0 / (rrf_k + np.arange(1, len(scores) + 1))
+    elif method == "normalize":
+        # Equal scores become 1, as Pyserini has it.
+        scores = min_max(scores, where_equal=1.0)
+    elif method == "zscore":
+        scores = z_scores(scores)
+    return dict(zip(documents, scores.tolist(), strict=True))

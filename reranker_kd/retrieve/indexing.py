@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from pathlib import Path
 
 from reranker_kd.errors import InputError, OutputError
 from reranker_kd.formats.collections import documents_with_text
+from reranker_kd.formats.files import atomic_folder
 from reranker_kd.retrieve.lucene import index_with_anserini, is_index, write_index
 from reranker_kd.types import Document
 
@@ -118,15 +117,6 @@ def _new_index_folder(index: Path, *, overwrite: bool) -> Iterator[Path]:
         raise OutputError(f"{index}: is there already: give --overwrite to replace it, or name another folder")
     if index.exists() and not is_index(index) and not (index.is_dir() and not any(index.iterdir())):
         raise OutputError(f"{index}: holds no Lucene index, so it is not replaced: name another folder")
-    building = index.with_name(f".{index.name}.{secrets.token_hex(4)}.part")
-    try:
-        building.mkdir(parents=True)
+    with atomic_folder(index, overwrite=overwrite) as building:
         yield building
         (building / "write.lock").unlink(missing_ok=True)
-        if index.exists():
-            shutil.rmtree(index)
-        building.replace(index)
-    except OSError as error:
-        raise OutputError(f"{index}: cannot write the index: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
