@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar, cast
 
 from reranker_kd.errors import InputError
@@ -36,7 +36,7 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
                 return entry
             module, _, attribute = entry.partition(":")
             return cast(Entry, getattr(import_module(module), attribute))
-        for point in entry_points(group=self.group):
+        for point in self.added():
             if point.name == name:
                 try:
                     return cast(Entry, point.load())
@@ -46,11 +46,15 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
                     ) from error
         raise InputError(f"no {self.what} {name!r}; known: {', '.join(self)}")
 
+    def added(self) -> Collection[EntryPoint]:
+        """Return the entry points of installed packages."""
+        return entry_points(group=self.group)
+
     def __contains__(self, name: object) -> bool:
-        return name in self._own or any(point.name == name for point in entry_points(group=self.group))
+        return name in list(self)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys([*self._own, *(point.name for point in entry_points(group=self.group))]))
+        return iter(dict.fromkeys([*self._own, *(point.name for point in self.added())]))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from importlib.metadata import EntryPoint, entry_points
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from reranker_kd.errors import InputError, ModelError
 from reranker_kd.models.registry import bundled_students, installed_models, local_folder, model_folder
+from reranker_kd.registry import Registry
 from reranker_kd.rerank.base import Reranker
 from reranker_kd.rerank.cascade import Cascade, ModelExpression, NamedStage, Stage, stages_of
 from reranker_kd.rerank.options import RerankOptions
 from reranker_kd.sections import checked
 
-ENTRY_POINT_GROUP = "reranker_kd.rerankers"
-"""Packages add rerankers under this group: a name, and a callable that takes keywords and returns a Reranker."""
+RERANKERS: Registry[Callable[..., Reranker]] = Registry("reranker", "reranker_kd.rerankers", {})
+"""What packages add: a name, and a callable that takes keywords and returns a Reranker."""
 
 
 def load_reranker(name: ModelExpression | Path, *, embeddings: str | Path | None = None, **options: Any) -> Reranker:
@@ -31,6 +31,7 @@ def load_reranker(name: ModelExpression | Path, *, embeddings: str | Path | None
     :param options: those of :class:`~reranker_kd.rerank.options.RerankOptions`, such as ``max_length`` and
         ``precision``; of a cascade, for every stage. A reranker that a package registers gets them as keywords
     :raises ModelError: no such model, it cannot be loaded, or an option is unknown or has a wrong value
+    :raises InputError: the package that adds the reranker does not load
     """
     stages = (NamedStage(str(name)),) if isinstance(name, Path) else stages_of(name)
     first, *later = stages
@@ -46,16 +47,14 @@ def registered_names() -> dict[str, str]:
     from reranker_kd.models.kinds import kind_of
 
     bundled = {name: f"bundled {kind_of(folder).name}" for name, folder in bundled_students().items()}
-    registered = {entry.name: entry.value for entry in entry_points(group=ENTRY_POINT_GROUP)}
+    registered = {point.name: point.value for point in RERANKERS.added()}
     return {**registered, **installed_models(), **bundled}
 
 
 def _load_one(name: str, embeddings: str | Path | None, options: Mapping[str, Any]) -> Reranker:
     folder = local_folder(name)
-    if folder is None:
-        for entry in entry_points(group=ENTRY_POINT_GROUP):
-            if entry.name == name:
-                return _load_registered(entry, {**options, **({"embeddings": embeddings} if embeddings else {})})
+    if folder is None and name in RERANKERS:
+        return _load_registered(name, {**options, **({"embeddings": embeddings} if embeddings else {})})
     # They pull in much, so that they are not imported before they are wanted.
     from reranker_kd.rerank.embeddings import EmbeddingReranker
     from reranker_kd.rerank.model_reranker import TextReranker, load_model_reranker
@@ -72,29 +71,16 @@ def _load_one(name: str, embeddings: str | Path | None, options: Mapping[str, An
     return EmbeddingReranker(loaded, embeddings)
 
 
-def _load_registered(entry: EntryPoint, keywords: dict[str, Any]) -> Reranker:
-    try:
-        factory = entry.load()
-    except Exception as error:
-        fault = f"the package that registers it ({entry.value}) does not load: {error}"
-        raise ModelError(f"{entry.name}: {fault}") from error
-    signature = _signature(factory)
+def _load_registered(name: str, keywords: dict[str, Any]) -> Reranker:
+    factory = RERANKERS[name]
+    # Of the class itself, inspect would see the call that gives models by name, and not what its __init__ takes.
+    seen = type(name, (), {"__init__": factory.__init__}) if isinstance(factory, type) else factory  # type: ignore[misc]
+    signature = inspect.signature(seen)
     try:
         signature.bind(**keywords)
     except TypeError as error:
-        raise ModelError(f"{entry.name}: {error}; it takes {', '.join(signature.parameters) or 'no option'}") from None
+        raise ModelError(f"{name}: {error}; it takes {', '.join(signature.parameters) or 'no option'}") from None
     reranker = factory(**keywords)
     if not isinstance(reranker, Reranker):
-        raise ModelError(f"{entry.name}: {entry.value} returned no reranker_kd.Reranker")
+        raise ModelError(f"{name}: {factory.__module__}:{factory.__qualname__} returned no reranker_kd.Reranker")
     return reranker
-
-
-def _signature(factory: Any) -> inspect.Signature:
-    if not isinstance(factory, type):
-        return inspect.signature(factory)
-    # Of a class, inspect would see the call that gives models by name, and not what the class itself takes.
-    initialise: Any = getattr(factory, "__init__")  # noqa: B009
-    if initialise is object.__init__:
-        return inspect.Signature()
-    _, *own = inspect.signature(initialise).parameters.values()
-    return inspect.Signature(own)

@@ -12,7 +12,7 @@ import pytest
 
 from reranker_kd import Reranker, load_reranker
 from reranker_kd.errors import ModelError
-from reranker_kd.rerank.registry import ENTRY_POINT_GROUP
+from reranker_kd.rerank.registry import RERANKERS
 
 MODULE = '''
 import numpy as np
@@ -75,8 +75,8 @@ class _Constant(Reranker):
 
 
 def test_a_registered_reranker_takes_its_own_keywords_alone(monkeypatch):
-    entry = EntryPoint("constant", f"{__name__}:_Constant", ENTRY_POINT_GROUP)
-    monkeypatch.setattr("reranker_kd.rerank.registry.entry_points", lambda group: [entry])
+    entry = EntryPoint("constant", f"{__name__}:_Constant", RERANKERS.group)
+    monkeypatch.setattr("reranker_kd.registry.entry_points", lambda group: [entry])
     assert load_reranker("constant").score("q", ["d"]) == [0]
     with pytest.raises(ModelError, match=r"constant: .*max_length"):
         load_reranker("constant", max_length=17)
