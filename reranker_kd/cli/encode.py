@@ -85,7 +85,7 @@ def _encode(collection: str, model: str, output: Path, options: dict[str, Any]) 
     resolve_index_type(options["index_type"], encoder.dimension)
     survey = encoding.survey_collection(collection)
     if survey.empty:
-        click.echo(f"{survey.empty} documents without text get no embedding (first: {survey.first_empty})", err=True)
+        click.echo(f"{len(survey.empty)} documents without text get no embedding (first: {survey.empty[0]})", err=True)
     settings = {key: options[key] for key in ("index_type", "part_size", "overwrite")}
     settings["shard"] = options["shard_id"], options["shard_num"]
     with progress_bar("encoding", survey.documents, "documents", quiet=options["quiet"]) as bar:

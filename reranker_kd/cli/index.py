@@ -46,8 +46,8 @@ def index(collection: str, index: str, collection_class: str | None, quiet: bool
     start = time.perf_counter()
     with progress_bar("indexing", None, "documents", quiet=quiet) as bar:
         settings = {key: options[key] for key in ("threads", "overwrite")}
-        counts = build_index(collection, index, on_progress=bar.advance, **settings)
+        indexed, empty = build_index(collection, index, on_progress=bar.advance, **settings)
     seconds = time.perf_counter() - start
-    click.echo(f"indexed {counts.indexed} documents into {index} in {seconds:.1f} s", err=True)
-    if counts.empty:
-        click.echo(f"left out {counts.empty} documents without text; the first is {counts.first_empty}", err=True)
+    click.echo(f"indexed {indexed} documents into {index} in {seconds:.1f} s", err=True)
+    if empty:
+        click.echo(f"left out {len(empty)} documents without text; the first is {empty[0]}", err=True)

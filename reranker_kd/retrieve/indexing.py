@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
@@ -18,62 +17,32 @@ from reranker_kd.types import Document
 _DOCUMENTS_A_CALL = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class IndexingCounts:
-    """What became of a collection.
-
-    :param indexed: documents in the index
-    :param empty: documents left out because they hold no text, which could never be found
-    :param first_empty: file, line and docid of the first of them
-    """
-
-    indexed: int
-    empty: int
-    first_empty: str | None
-
-
 def build_index(
-    collection: str | Path,
+    collection: str | Path | Iterable[Document],
     index: str | Path,
     *,
     threads: int = 1,
     overwrite: bool = False,
     on_progress: Callable[[int], None] = lambda _: None,
-) -> IndexingCounts:
+) -> tuple[int, list[str]]:
     """Index a collection that :func:`reranker_kd.formats.collections.read_collection` reads.
 
     Positions, document vectors (for RM3 and Rocchio) and texts are stored. The index appears under its name when
     it is whole, not before.
 
-    :param collection: a JSONL or TSV file, gzipped or not, or a folder of them
+    :param collection: a JSONL or TSV file, gzipped or not, or a folder of them; or documents that have a text
     :param index: the folder to write
     :param threads: Lucene threads
     :param overwrite: replace an index that is there
     :param on_progress: called with the number of documents added since the last call
+    :return: the number of documents in the index; file, line and docid of each that was left out because it holds no
+        text, so that it could never be found
     :raises FormatError: a fault in the collection, named by file and line
     :raises OutputError: the folder is there already, or cannot be written
     """
     empty: list[str] = []
-    documents = documents_with_text(collection, empty)
-    indexed = index_documents(
-        documents, index, threads=threads, overwrite=overwrite, on_progress=on_progress, where=str(collection)
-    )
-    return IndexingCounts(indexed, len(empty), empty[0] if empty else None)
-
-
-def index_documents(
-    documents: Iterable[Document],
-    index: str | Path,
-    *,
-    threads: int = 1,
-    overwrite: bool = False,
-    on_progress: Callable[[int], None] = lambda _: None,
-    where: str = "the collection",
-) -> int:
-    """Index documents that have a text, as a stream; return their number. The rest is as in :func:`build_index`.
-
-    :param where: what to name where there are none
-    """
+    where = collection if isinstance(collection, (str, Path)) else "the collection"
+    documents = documents_with_text(collection, empty) if isinstance(collection, (str, Path)) else collection
     lines = (json.dumps({"id": each.docid, "contents": each.text}, ensure_ascii=False) for each in documents)
     batches = iter(lambda: list(islice(lines, _DOCUMENTS_A_CALL)), [])
     with _new_index_folder(Path(index), overwrite=overwrite) as folder:
@@ -81,7 +50,8 @@ def index_documents(
         first = next(batches, None)
         if first is None:
             raise InputError(f"{where}: no document holds text; there is nothing to index")
-        return write_index(folder, chain([first], batches), threads=threads, on_progress=on_progress)
+        indexed = write_index(folder, chain([first], batches), threads=threads, on_progress=on_progress)
+    return indexed, empty
 
 
 def build_index_with_class(

@@ -82,8 +82,8 @@ def test_long_documents_are_counted(encoder, tmp_path):
 def test_empty_documents_get_no_embedding(encoder, tmp_path):
     (tmp_path / "docs.tsv").write_text("a\theat\nb\t\nc\tdog\n")
     survey = survey_collection(tmp_path / "docs.tsv")
-    assert (survey.documents, survey.empty) == (2, 1)
-    assert survey.first_empty == f"{tmp_path / 'docs.tsv'}:2: document 'b'"
+    assert survey.documents == 2
+    assert survey.empty == (f"{tmp_path / 'docs.tsv'}:2: document 'b'",)
     _encode(tmp_path / "docs.tsv", encoder, tmp_path / "out")
     assert EmbeddingIndex(tmp_path / "out").docids == ["a", "c"]
 

@@ -103,14 +103,14 @@ def _documents(collection: Collection[str]) -> Iterator[Document]:
 def _retrieve(
     index: str | None, collection: Collection[str], topics: Topics, hits: int, work: Path, *, quiet: bool
 ) -> Run:
-    from reranker_kd.retrieve.indexing import index_documents
+    from reranker_kd.retrieve.indexing import build_index
     from reranker_kd.retrieve.lucene import LuceneIndex, SearchSettings
 
     if index is None:
         index = str(work / "index")
         if not Path(index).is_dir():
             with progress_bar("indexing", None, "documents", quiet=quiet) as bar:
-                index_documents(_documents(collection), index, threads=2, on_progress=bar.advance)
+                build_index(_documents(collection), index, threads=2, on_progress=bar.advance)
     with progress_bar("retrieving", len(topics), "topics", quiet=quiet) as bar:
         return LuceneIndex(index).search(topics, SearchSettings(hits=hits), bar.advance)
 

@@ -37,14 +37,12 @@ class CollectionSurvey:
 
     :param documents: documents with text
     :param sha256: over their docids and texts, in their order
-    :param empty: documents without text, which get no embedding
-    :param first_empty: file, line and docid of the first of them
+    :param empty: file, line and docid of each document without text, which gets no embedding
     """
 
     documents: int
     sha256: str
-    empty: int
-    first_empty: str | None
+    empty: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +72,7 @@ def survey_collection(collection: str | Path) -> CollectionSurvey:
         digest.update(f"{document.docid}\0{document.text}\n".encode())
     if not count:
         raise InputError(f"{collection}: none of its {len(empty)} documents has a text: there is nothing to encode")
-    return CollectionSurvey(count, digest.hexdigest(), len(empty), empty[0] if empty else None)
+    return CollectionSurvey(count, digest.hexdigest(), tuple(empty))
 
 
 def encode_collection(
@@ -145,7 +143,7 @@ def encode_collection(
                 "request": {**request, "index_type": index_type},
                 "collection": {"path": str(collection), "sha256": survey.sha256},
                 "model": model,
-                "counts": {"documents": survey.documents, "empty": survey.empty},
+                "counts": {"documents": survey.documents, "empty": len(survey.empty)},
                 "seconds": {"encode": round(parts.seconds(), 3)},
             }
             _write_folder(output, parts.vectors, parts.docids(), encoder.dimension, index_type, record)
