@@ -18,7 +18,7 @@ from reranker_kd.inference.engine import Engine
 from reranker_kd.inference.interface import Backend, Examples, Runner
 from reranker_kd.inference.options import ModelOptions
 from reranker_kd.inference.pair_tokenizer import FRAMINGS, PairTokenizer
-from reranker_kd.inference.precision import check_precision, computes_in_bfloat16, default_device, torch_device
+from reranker_kd.inference.precision import computes_in_bfloat16, default_device, torch_device
 from reranker_kd.models.exported import Export, SavedTokenizer, read_export
 from reranker_kd.models.folder import EXPORT_FILE, content_hash
 from reranker_kd.models.settings import Inputs, TextSettings
@@ -80,7 +80,10 @@ def load_model(folder: Path, options: ModelOptions) -> LoadedModel:
     """
     if (export := read_export(folder)) is not None:
         return _of_export(folder, export, options)
-    check_precision(options.precision)
+    if options.precision == "int8":
+        raise InputError(
+            "int8 needs calibration: make a folder by reranker-kd export --precision int8, and name that as the model"
+        )
     candidates = list(backends_for(options))
     loaded: LoadedNetworks | None = None
     for place, backend in enumerate(candidates, start=1):

@@ -66,8 +66,7 @@ class PairTokenizer:
         self.pad_id = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0)
         self.has_types = "token_type_ids" in tokenizer.model_input_names
         self.single_frame = self._probe("winter")
-        self.pair_frame = self._probe("winter", "summer")
-        self._check_pairs()
+        self.pair_frame = self._frame_of_pairs()
 
     def encode(self, texts: Sequence[str]) -> list[TokenIds]:
         """Return the token ids of each text, without special tokens and uncut; each of shape (tokens,)."""
@@ -92,11 +91,13 @@ class PairTokenizer:
         """Frame a pair of texts."""
         return self.pair_frame.around(first, second)
 
-    def _check_pairs(self) -> None:
+    def _frame_of_pairs(self) -> Frame:
+        frame = self._probe("winter", "summer")
         texts = ("the sea", "and the land")
         expected = list(self._tokenizer(*texts, return_token_type_ids=False)["input_ids"])
-        if self.pair(*self.encode(texts)).ids.tolist() != expected:
+        if frame.around(*self.encode(texts)).ids.tolist() != expected:
             raise ModelError(f"{self._tokenizer.name_or_path}: its tokenizer does not treat the texts of a pair apart")
+        return frame
 
     def _probe(self, *texts: str) -> Frame:
         whole = self._tokenizer(*texts, return_token_type_ids=True, truncation=False)
@@ -120,21 +121,15 @@ class EachFramedTokenizer(PairTokenizer):
     Token types 0 and 1 mark the two.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
-        super().__init__(tokenizer)
+    def _frame_of_pairs(self) -> Frame:
         self.has_types = True
         before, after = self.single_frame.specials
-        self.pair_frame = Frame((before, after + before, after), (0, 0, 0, 1, 1))
-
-    def _check_pairs(self) -> None:
-        # Pairs are framed here, and not as the tokenizer would.
-        pass
+        return Frame((before, after, before, after), (0, 0, 0, 0, 1, 1, 1))
 
     def pair(self, first: TokenIds, second: TokenIds) -> TokenSequence:
         """Frame a pair of texts."""
-        query, document = self.single(first), self.single(second)
-        types = np.repeat(np.array([0, 1], dtype=np.int32), [len(query), len(document)])
-        return TokenSequence(np.concatenate([query.ids, document.ids]), types)
+        nothing = second[:0]
+        return self.pair_frame.around(first, nothing, second)
 
 
 FRAMINGS: dict[Framing, type[PairTokenizer]] = {"pair": PairTokenizer, "each": EachFramedTokenizer}

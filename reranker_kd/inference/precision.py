@@ -11,12 +11,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reranker_kd.errors import InputError
-
 if TYPE_CHECKING:
     import torch
-
-PRECISIONS = ("float32", "bfloat16", "int8", "auto")
 
 _DEVICE_FILES = Path("/dev")
 _GPU_FILES = ("nvidia", "nvhost", "nvgpu", "nvmap", "dxg", "kfd")
@@ -27,25 +23,13 @@ _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
 _ISAS_WITHOUT_BFLOAT16 = {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI"}
 
 
-def check_precision(asked: str) -> None:
-    """Raise :class:`InputError` unless a precision is known, and can be had without calibration."""
-    if asked not in PRECISIONS:
-        raise InputError(f"unknown precision {asked!r}; known: {', '.join(PRECISIONS)}")
-    if asked == "int8":
-        raise InputError(
-            "int8 needs calibration: make a folder by reranker-kd export --precision int8, and name that as the model"
-        )
-
-
 def resolve_precision(asked: str, device: torch.device) -> torch.dtype:
     """Return the data type of a torch network's weights and activations.
 
-    :param asked: a name out of :data:`PRECISIONS`; ``auto`` takes bfloat16 where the device computes in it
-    :raises InputError: an unknown name, or one that torch does not run here
+    :param asked: ``float32``, ``bfloat16``, or ``auto``, which takes bfloat16 where the device computes in it
     """
     import torch
 
-    check_precision(asked)
     if asked == "bfloat16" or (asked == "auto" and computes_in_bfloat16(device)):
         return torch.bfloat16
     return torch.float32
