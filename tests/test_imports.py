@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "models": "",
     "provenance": "formats",
     "evaluate": "formats",
-    "inference": "models",
+    "inference": "formats models",
     "retrieve": "formats progress provenance models evaluate inference",
     "lucene": "retrieve",
     "rerank": "formats models evaluate inference retrieve",

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from reranker_kd.errors import InputError, ModelError
+from reranker_kd.errors import InputError, ModelError, OutputError
+from reranker_kd.formats.files import atomic_folder
 from reranker_kd.inference.backends import BACKENDS
 from reranker_kd.inference.engine import Engine
 from reranker_kd.inference.interface import Backend, Examples, Runner
@@ -84,7 +84,7 @@ def load_model(folder: Path, options: ModelOptions) -> LoadedModel:
         raise InputError(
             "int8 needs calibration: make a folder by reranker-kd export --precision int8, and name that as the model"
         )
-    candidates = list(backends_for(options))
+    candidates = backends_for(options)
     loaded: LoadedNetworks | None = None
     for place, backend in enumerate(candidates, start=1):
         kept = _cache_folder(folder, backend, options)
@@ -189,21 +189,17 @@ def write_record(export: Export, folder: Path) -> None:
     (folder / EXPORT_FILE).write_text(export.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
-def backends_for(options: ModelOptions) -> Iterator[Backend]:
-    """Yield the backends to try, in their order."""
+def backends_for(options: ModelOptions) -> list[Backend]:
+    """Return the backends to try, in their order."""
     if options.backend != "auto":
-        backend = BACKENDS[options.backend]
-        backend.check_installed()
-        yield backend
-        return
+        BACKENDS[options.backend].check_installed()
+        return [BACKENDS[options.backend]]
     device = options.device or default_device()
     in_half = options.precision == "bfloat16" or (options.precision == "auto" and computes_in_bfloat16(device))
     installed = [backend for backend in BACKENDS.values() if backend.installed()]
-    preferred = {backend.name: backend.preference(device.partition(":")[0], in_half) for backend in installed}
-    yield from sorted(
-        (backend for backend in installed if preferred[backend.name] is not None),
-        key=lambda backend: -(preferred[backend.name] or 0),
-    )
+    preferred = [(backend.preference(device.partition(":")[0], in_half), backend) for backend in installed]
+    ranked = [(rank, backend) for rank, backend in preferred if rank is not None]
+    return [backend for _, backend in sorted(ranked, key=lambda pair: -pair[0])]
 
 
 def _of_networks(folder: Path, loaded: LoadedNetworks, backend: Backend, options: ModelOptions) -> LoadedModel:
@@ -284,14 +280,7 @@ def _keep(folder: Path, loaded: LoadedNetworks, backend: Backend, kept: Path) ->
     """Write compiled networks to where they are kept; return what lies there, None where nothing could be written."""
     if not hasattr(loaded.tokenizer, "backend_tokenizer"):
         return None
-    temporary = kept.with_name(f".{kept.name}.{secrets.token_hex(4)}.part")
-    try:
-        temporary.mkdir(parents=True)
-        write_export(folder, loaded, backend, "float32", temporary, name=folder.name)
-        temporary.replace(kept)
-    except OSError:
-        # No room, no right to write, or another process was first: it runs all the same.
-        pass
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    # No room, no right to write, or another process was first: it runs all the same.
+    with suppress(OutputError), atomic_folder(kept) as building:
+        write_export(folder, loaded, backend, "float32", building, name=folder.name)
     return read_export(kept)
