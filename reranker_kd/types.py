@@ -98,7 +98,7 @@ def rank_order(docids: Sequence[str], scores: Sequence[float] | npt.NDArray[np.f
     :param docids: n document identifiers
     :param scores: n scores, compared after rounding to float32
     """
-    singles = _singles(scores)
+    singles = in_single_precision(scores)
     if (singles[1:] < singles[:-1]).all():
         return list(range(len(docids)))
     by_docid = sorted(range(len(docids)), key=docids.__getitem__, reverse=True)
@@ -118,13 +118,14 @@ def rank_order_of_lines(
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    lines = pa.table({"query": query, "score": _singles(scores), "docid": docids})
+    lines = pa.table({"query": query, "score": in_single_precision(scores), "docid": docids})
     # Arrow, too, compares strings by their UTF-8 bytes.
     keys = [("query", "ascending"), ("score", "descending"), ("docid", "descending")]
     return pc.sort_indices(lines, sort_keys=keys)
 
 
-def _singles(scores: Sequence[float] | npt.NDArray[np.floating]) -> FloatArray:
+def in_single_precision(scores: Sequence[float] | npt.NDArray[np.floating]) -> FloatArray:
+    """Return scores as trec_eval holds them, infinite where they are beyond single precision."""
     with np.errstate(over="ignore"):
         return np.asarray(scores).astype(np.float32)
 

@@ -35,7 +35,7 @@ def read_qrels(path: str | Path, report: Report = raise_fault) -> Qrels:
             if not line or line.isspace():
                 continue
             try:
-                qid, docid, grade = _parse_beir(line) if is_beir else _parse_trec(line)
+                qid, docid, grade = _parse(line, is_beir=is_beir)
             except ValueError as error:
                 report(FormatError(path, number, str(error)))
                 continue
@@ -50,25 +50,16 @@ def read_qrels(path: str | Path, report: Report = raise_fault) -> Qrels:
     return qrels
 
 
-def _parse_trec(line: str) -> tuple[str, str, int]:
-    columns = line.split()
-    if len(columns) != 4:
-        raise ValueError(f"expected 4 columns, qid iteration docid grade, got {len(columns)}")
-    return columns[0], columns[2], _grade(columns[3])
-
-
-def _parse_beir(line: str) -> tuple[str, str, int]:
-    columns = line.split("\t")
-    if len(columns) != 3:
-        raise ValueError(f"expected 3 columns with tabs between, query-id corpus-id score, got {len(columns)}")
-    qid, docid, grade = columns
-    if fault := identifier_fault("query-id", qid) or identifier_fault("corpus-id", docid):
+def _parse(line: str, *, is_beir: bool) -> tuple[str, str, int]:
+    columns = line.split("\t") if is_beir else line.split()
+    names = (
+        "3 columns with tabs between, query-id corpus-id score" if is_beir else "4 columns, qid iteration docid grade"
+    )
+    if len(columns) != (3 if is_beir else 4):
+        raise ValueError(f"expected {names}, got {len(columns)}")
+    qid, (docid, grade) = columns[0], columns[-2:]
+    if is_beir and (fault := identifier_fault("query-id", qid) or identifier_fault("corpus-id", docid)):
         raise ValueError(fault)
-    return qid, docid, _grade(grade)
-
-
-def _grade(text: str) -> int:
-    grade = parse_integer(text)
-    if grade is None:
-        raise ValueError(f"expected an integer as the grade, got {text!r}")
-    return grade
+    if (value := parse_integer(grade)) is None:
+        raise ValueError(f"expected an integer as the grade, got {grade!r}")
+    return qid, docid, value

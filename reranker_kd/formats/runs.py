@@ -24,7 +24,7 @@ from pyarrow import csv
 from reranker_kd.errors import FormatError, InputError
 from reranker_kd.formats.files import atomic_writer, read_lines
 from reranker_kd.formats.parsing import Report, identifier_fault, look_ahead, parse_integer, raise_fault
-from reranker_kd.types import FloatArray, Run, in_rank_order, rank_order, rank_order_of_lines
+from reranker_kd.types import FloatArray, Run, in_rank_order, in_single_precision, rank_order, rank_order_of_lines
 
 OUTPUT_FORMATS = ("trec", "msmarco")
 
@@ -279,7 +279,7 @@ def _refuse_unwritable(run: Run, tag: str) -> None:
     _refuse_broken_words("qid", list(run))
     for qid, documents in run.items():
         _refuse_broken_words("docid", list(documents))
-        finite = np.isfinite(_singles(documents))
+        finite = np.isfinite(in_single_precision(list(documents.values())))
         if not finite.all():
             docid = list(documents)[int(finite.argmin())]
             score = documents[docid]
@@ -292,14 +292,9 @@ def _refuse_broken_words(name: str, identifiers: list[str]) -> None:
         raise InputError(next(filter(None, (identifier_fault(name, identifier) for identifier in identifiers))))
 
 
-def _singles(documents: dict[str, float]) -> FloatArray:
-    with np.errstate(over="ignore"):
-        return np.fromiter(documents.values(), dtype=np.float32, count=len(documents))
-
-
 def _lines_of(qid: str, documents: dict[str, float], tag: str, output_format: str, hits: int | None) -> Iterator[str]:
     docids = list(documents)
-    singles = _singles(documents)
+    singles = in_single_precision(list(documents.values()))
     order = rank_order(docids, singles)[:hits]
     if output_format == "msmarco":
         return (f"{qid}\t{docids[position]}\t{rank}\n" for rank, position in enumerate(order, 1))

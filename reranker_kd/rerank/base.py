@@ -34,6 +34,11 @@ def no_progress(_: float) -> None:
     """Report to nobody."""
 
 
+def scaled(on_progress: Progress, share: float) -> Progress:
+    """Return what reports so many shares of a pair for each step."""
+    return lambda done: on_progress(done * share)
+
+
 def parts(pairs: Sequence[Pair], size: int) -> Iterator[Sequence[Pair]]:
     """Yield the pairs, as many at once."""
     return (pairs[start : start + size] for start in range(0, len(pairs), size))

@@ -16,6 +16,7 @@ from reranker_kd.rerank.base import (
     RerankedBatch,
     Reranker,
     no_progress,
+    scaled,
 )
 from reranker_kd.types import FloatArray, Ranking
 
@@ -108,9 +109,7 @@ class Cascade(Reranker):
         rankings: tuple[Ranking, ...] = ()
         counts = []
         for stage, limit in zip(self.stages, depths, strict=True):
-            batch = stage.reranker.rerank_batch(
-                requests, depth=limit, on_progress=lambda done: on_progress(done * share)
-            )
+            batch = stage.reranker.rerank_batch(requests, depth=limit, on_progress=scaled(on_progress, share))
             rankings = batch.rankings
             requests = [(ranking.query, ranking.candidates) for ranking in rankings]
             counts.append(batch.counts)

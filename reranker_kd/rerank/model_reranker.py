@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,11 @@ import numpy as np
 
 from reranker_kd.inference.engine import POOL, one_ahead
 from reranker_kd.inference.loading import LoadedModel, load_model
-from reranker_kd.inference.pair_tokenizer import PairTokenizer, TokenIds, TokenSequence, longest_first
+from reranker_kd.inference.pair_tokenizer import TokenIds, TokenSequence, longest_first
 from reranker_kd.inference.text_encoder import TextEncoder
 from reranker_kd.models.folder import checked_length
 from reranker_kd.models.settings import Inputs
-from reranker_kd.rerank.base import DocumentScores, Pair, Progress, Reranker, no_progress, parts
+from reranker_kd.rerank.base import DocumentScores, Pair, Progress, Reranker, no_progress, parts, scaled
 from reranker_kd.rerank.long_documents import LongDocuments, leaves_out
 from reranker_kd.rerank.options import RerankOptions
 from reranker_kd.types import FloatArray
@@ -32,14 +31,14 @@ class PairReranker(Reranker):
 
     def __init__(self, model: LoadedModel, name: str, options: RerankOptions) -> None:
         self.name = name
-        self.max_length = checked_length(
-            options.max_length or model.inputs.own_length, model.inputs.limit, model.folder
-        )
+        asked = options.max_length or model.inputs.own_length
+        self.max_length = checked_length(asked, model.inputs.limit, model.folder)
         self.interpolate = _weight(options, model.inputs)
         self._model = model
         self._options = options
         self.tokenizer = model.tokenizer
         self._engine = model.engines["network"]
+        self._room = self.max_length - model.tokenizer.pair_frame.size
 
     def describe(self) -> dict[str, Any]:
         """Return name, content hash and parameters."""
@@ -65,7 +64,7 @@ class PairReranker(Reranker):
         cut: list[bool] = []
         for sequences, counts_here, cut_here in one_ahead(map(self._passages, parts(distinct, POOL))):
             share = len(counts_here) / len(sequences) * len(pairs) / len(distinct)
-            passage_scores = self._engine.run(sequences, partial(_advance, on_progress, share))[:, 0]
+            passage_scores = self._engine.run(sequences, scaled(on_progress, share))[:, 0]
             scores.append(self._options.aggregate(passage_scores, counts_here))
             counts += counts_here
             cut += cut_here
@@ -92,10 +91,6 @@ class PairReranker(Reranker):
             cut.append(len(kept) < len(query) or leaves_out(passages, len(text)))
         return sequences, counts, cut
 
-    @property
-    def _room(self) -> int:
-        return self.max_length - self.tokenizer.pair_frame.size
-
     def _encoded(self, pairs: Sequence[Pair]) -> list[tuple[TokenIds, TokenIds]]:
         # Each distinct text is tokenised once: a query comes with many documents, a document with many queries.
         texts = list(dict.fromkeys(text for pair in pairs for text in pair))
@@ -113,6 +108,7 @@ class TextReranker(Reranker):
     def __init__(self, encoder: TextEncoder, options: RerankOptions) -> None:
         self.interpolate = _weight(options, encoder.inputs)
         self.encoder = encoder
+        self.tokenizer = encoder.tokenizer
         self._options = options
 
     def score_pairs(self, pairs: Sequence[Pair]) -> FloatArray:
@@ -122,11 +118,6 @@ class TextReranker(Reranker):
     def score_documents(self, pairs: Sequence[Pair], on_progress: Progress = no_progress) -> DocumentScores:
         """Score documents by passages that the model takes."""
         return self._score(pairs, self._options, on_progress)
-
-    @property
-    def tokenizer(self) -> PairTokenizer:
-        """What frames its texts."""
-        return self.encoder.tokenizer
 
     def sequences(self, pairs: Sequence[Pair]) -> dict[str, list[TokenSequence]]:
         """Return what each tower gets for these pairs."""
@@ -145,8 +136,8 @@ class TextReranker(Reranker):
         places = [long_documents.passages(len(ids), self.encoder.document_room) for ids in tokens]
         passages = [ids[start:end] for ids, spans in zip(tokens, places, strict=True) for start, end in spans]
         share = len(pairs) / max(1, len(passages) + len(queries))
-        query_embeddings = self.encoder.embed_queries(query_tokens, lambda done: on_progress(done * share))
-        embeddings = self.encoder.embed_documents(passages, lambda done: on_progress(done * share))
+        query_embeddings = self.encoder.embed_queries(query_tokens, scaled(on_progress, share))
+        embeddings = self.encoder.embed_documents(passages, scaled(on_progress, share))
         ends = np.cumsum([len(spans) for spans in places])
         query_cut = [len(ids) > self.encoder.query_room for ids in query_tokens]
         text_cut = [leaves_out(spans, len(ids)) for spans, ids in zip(places, tokens, strict=True)]
@@ -183,7 +174,3 @@ def _distinct(pairs: Sequence[Pair]) -> tuple[list[Pair], list[int]]:
     """Return each distinct pair once, and the place of each pair among them: equal pairs have one score, to the bit."""
     places = {pair: place for place, pair in enumerate(dict.fromkeys(pairs))}
     return list(places), [places[pair] for pair in pairs]
-
-
-def _advance(on_progress: Progress, share: float, done: int) -> None:
-    on_progress(done * share)

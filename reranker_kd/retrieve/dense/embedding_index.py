@@ -52,7 +52,7 @@ class EmbeddingIndex:
         for name, value in (("threads", threads), ("ef_search", ef_search), ("nprobe", nprobe)):
             if value is not None and value < 1:
                 raise InputError(f"{name} is {value}: expected 1 or more")
-        docid_file = self.folder / "docid"
+        self._index_file, docid_file = self.folder / "index", self.folder / "docid"
         for file in (self._index_file, docid_file):
             if not file.is_file():
                 raise InputError(
@@ -61,8 +61,14 @@ class EmbeddingIndex:
                 )
         self._index = _read_index(self._index_file)
         self._layers = list(layers(self._index))
-        self._set_search_parameter("ef_search", "efSearch", "an HNSW", ef_search)
-        self._set_search_parameter("nprobe", "nprobe", "an IVF", nprobe)
+        searched = (("ef_search", "efSearch", "an HNSW", ef_search), ("nprobe", "nprobe", "an IVF", nprobe))
+        for ours, name, kind, value in searched:
+            try:
+                if value is not None:
+                    faiss.ParameterSpace().set_index_parameter(self._index, name, value)
+            except RuntimeError as error:
+                fault = f"{ours} is for {kind} index, but this one is {self._kind}: leave it out"
+                raise InputError(f"{self.folder}: {fault}") from error
         self._threads = threads
         self._rows = _read_docids(docid_file)
         if len(self._rows) != len(self):
@@ -73,10 +79,6 @@ class EmbeddingIndex:
 
     def __len__(self) -> int:
         return int(self._index.ntotal)
-
-    @property
-    def _index_file(self) -> Path:
-        return self.folder / "index"
 
     def search(self, queries: FloatArray, hits: int) -> tuple[FloatArray, npt.NDArray[np.int64]]:
         """Return the vectors of the largest inner products with each query.
@@ -124,12 +126,7 @@ class EmbeddingIndex:
 
     def describe(self) -> dict[str, Any]:
         """Return what identifies the index in a provenance file; the first call reads the whole file for its hash."""
-        return {
-            "type": self._kind,
-            "dimension": self.dimension,
-            "vectors": len(self),
-            "sha256": self._sha256,
-        }
+        return {"type": self._kind, "dimension": self.dimension, "vectors": len(self), "sha256": self._sha256}
 
     @cached_property
     def _sha256(self) -> str:
@@ -162,15 +159,6 @@ class EmbeddingIndex:
             f"{self.folder}: an index of type {self._kind} does not give vectors back ({reason}): "
             f"encode the documents anew as Flat, SQ8 or fp16"
         )
-
-    def _set_search_parameter(self, ours: str, name: str, kind: str, value: int | None) -> None:
-        if value is None:
-            return
-        try:
-            faiss.ParameterSpace().set_index_parameter(self._index, name, value)
-        except RuntimeError as error:
-            fault = f"{ours} is for {kind} index, but this one is {self._kind}: leave it out"
-            raise InputError(f"{self.folder}: {fault}") from error
 
 
 def _read_index(file: Path) -> faiss.Index:

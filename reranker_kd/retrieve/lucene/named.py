@@ -20,7 +20,11 @@ def pyserini_topics(name: str) -> Topics:
         from pyserini.search import get_topics
         from pyserini.search._base import topics_mapping
     topics = _fetched(name, "topics", topics_mapping, get_topics)
-    return {str(qid): str(fields["title"]) for qid, fields in sorted(topics.items(), key=_numbers_first)}
+    # Numbers come first, in their order; they do not compare with words.
+    return {
+        str(qid): str(fields["title"])
+        for qid, fields in sorted(topics.items(), key=lambda topic: (isinstance(topic[0], str), topic[0]))
+    }
 
 
 def qrels_file(name: str) -> Path:
@@ -42,8 +46,3 @@ def _fetched(name: str, kind: str, known: Collection[str], fetch: Callable[[str]
         return fetch(name)
     except Exception as error:
         raise InputError(f"{name}: cannot fetch the {kind}: {in_one_line(error)}; name a file instead") from error
-
-
-def _numbers_first(item: tuple[int | str, Any]) -> tuple[bool, int, str]:
-    qid = item[0]
-    return (True, 0, qid) if isinstance(qid, str) else (False, qid, "")
