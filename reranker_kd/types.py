@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +128,14 @@ def in_single_precision(scores: Sequence[float] | npt.NDArray[np.floating]) -> F
     """Return scores as trec_eval holds them, infinite where they are beyond single precision."""
     with np.errstate(over="ignore"):
         return np.asarray(scores).astype(np.float32)
+
+
+def first_of_each(hits: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """Return docid -> score of hits, best first; of a docid that an index holds twice, the better hit."""
+    documents: dict[str, float] = {}
+    for docid, score in hits:
+        documents.setdefault(docid, score)
+    return documents
 
 
 def in_rank_order(documents: dict[str, float]) -> dict[str, float]:

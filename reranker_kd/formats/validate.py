@@ -95,13 +95,11 @@ def _kinds_of_line(line: str) -> set[str]:
         return {"qrels"}
     if len(columns) == 2:
         return {"topics", "collection"}
-    if len(words) == 6 and parse_integer(words[3]) is not None:
-        return {"run"}
-    if len(words) == 4 and parse_integer(words[3]) is not None:
-        return {"qrels"}
-    if len(words) == 3 and columns == words and parse_integer(words[2]) is not None:
-        return {"run"}
-    return set()
+    # Which column has to be an integer.
+    place, kind = {6: (3, "run"), 4: (3, "qrels"), 3: (2, "run")}.get(len(words), (None, ""))
+    if place is None or parse_integer(words[place]) is None or (len(words) == 3 and columns != words):
+        return set()
+    return {kind}
 
 
 def _kinds_of_json(line: str) -> set[str]:
@@ -151,14 +149,7 @@ class Rules:
 
 @dataclass(slots=True)
 class CheckedRun:
-    """A run file as it was found.
-
-    :param path: the file
-    :param tag: of its first line; empty where it has none
-    :param queries: number of queries
-    :param documents: number of lines
-    :param docids: all documents, each once
-    """
+    """A run file as it was found: the tag of its first line, numbers of queries and of lines, and all documents."""
 
     path: str
     tag: str = ""

@@ -102,7 +102,8 @@ class Cascade(Reranker):
         self, requests: Sequence[Request], *, depth: int | None = None, on_progress: Progress = no_progress
     ) -> RerankedBatch:
         """Rerank stage after stage; the counts are those of all stages together."""
-        depths = [_shallower(stage.depth, depth) for stage in self.stages]
+        given = [(stage.depth, depth) for stage in self.stages]
+        depths = [min((limit for limit in both if limit is not None), default=None) for both in given]
         todo = [sum(len(candidates[:limit]) for _, candidates in requests) for limit in depths]
         # Whoever watches counts each candidate down to the depth once, whatever number of stages score it.
         share = sum(len(candidates[:depth]) for _, candidates in requests) / max(1, sum(todo))
@@ -128,10 +129,6 @@ def _named_stage(part: str) -> NamedStage:
     return NamedStage(part)
 
 
-def _shallower(one: int | None, other: int | None) -> int | None:
-    return min((depth for depth in (one, other) if depth is not None), default=None)
-
-
 def _check_depths(depths: Sequence[int | None], shown: str) -> None:
     before: int | None = None
     for number, depth in enumerate(depths, start=1):
@@ -142,4 +139,4 @@ def _check_depths(depths: Sequence[int | None], shown: str) -> None:
                 f"{shown}: stage {number} scores {depth} candidates, more than the {before} of the stage before it: "
                 "depths may shrink, not grow"
             )
-        before = _shallower(before, depth)
+        before = depth or before

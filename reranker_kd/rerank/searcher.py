@@ -9,7 +9,7 @@ from typing import Any
 from reranker_kd.errors import InputError
 from reranker_kd.formats.document_text import text_of_stored_document
 from reranker_kd.rerank.base import Reranker
-from reranker_kd.types import Candidate, Query
+from reranker_kd.types import Candidate, Query, first_of_each
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class RerankedSearcher:
     def _reranked(
         self, queries: Sequence[str], qids: Sequence[str], hits: Sequence[Iterable[Any]], k: int
     ) -> list[list[RerankedHit]]:
-        first_stage = [_scores_by_docid(listed) for listed in hits]
+        first_stage = [first_of_each((hit.docid, float(hit.score)) for hit in listed) for listed in hits]
         requests = [
             (Query(qid, query), self._candidates(scores))
             for query, qid, scores in zip(queries, qids, first_stage, strict=True)
@@ -96,10 +96,3 @@ class RerankedSearcher:
                 "or give RerankedSearcher the texts by text_of"
             )
         return text
-
-
-def _scores_by_docid(hits: Iterable[Any]) -> dict[str, float]:
-    scores: dict[str, float] = {}
-    for hit in hits:
-        scores.setdefault(hit.docid, float(hit.score))
-    return scores

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import redirect_stdout
 from functools import cache
 from itertools import islice
@@ -20,7 +20,7 @@ from reranker_kd.formats.document_text import text_of_stored_document
 from reranker_kd.retrieve.lucene.index_writer import is_index
 from reranker_kd.retrieve.lucene.jvm import in_one_line, names_like, pyserini_importable
 from reranker_kd.sections import GoesWith, NotWith, Section
-from reranker_kd.types import Run, Topics, in_rank_order
+from reranker_kd.types import Run, Topics, first_of_each, in_rank_order
 
 _DOCUMENTS_A_CALL = 1000
 
@@ -156,13 +156,13 @@ class LuceneIndex:
         if expands_in_python or settings.fields:
             fields = dict(settings.fields)
             found = searcher.batch_search(list(topics.values()), list(topics), k=hits, threads=threads, fields=fields)
-            return {qid: _first_of_each((hit.docid, hit.score) for hit in found[qid]) for qid in found}
+            return {qid: first_of_each((hit.docid, hit.score) for hit in found[qid]) for qid in found}
         queries, qids = _array_list(topics.values()), _array_list(topics)
         found = searcher.object.batch_search(queries, qids, hits, threads)
         # One JSON string crosses from Java where Pyserini would cross twice for each hit.
         decoded = json.loads(_hit_writer().writeValueAsString(found))
         return {
-            qid: _first_of_each((hit["docid"], float(np.float32(hit["score"]))) for hit in listed)
+            qid: first_of_each((hit["docid"], float(np.float32(hit["score"]))) for hit in listed)
             for qid, listed in decoded.items()
         }
 
@@ -202,16 +202,8 @@ def keep_best_passages(passages: dict[str, float], delimiter: str, hits: int) ->
     :param passages: docid -> score of one query, best first; docids of the form document, delimiter, passage
     :param hits: documents kept at most
     """
-    documents = _first_of_each((docid.split(delimiter, 1)[0], score) for docid, score in passages.items())
+    documents = first_of_each((docid.split(delimiter, 1)[0], score) for docid, score in passages.items())
     return dict(islice(documents.items(), hits))
-
-
-def _first_of_each(hits: Iterable[tuple[str, float]]) -> dict[str, float]:
-    # An index may hold one docid twice; the better hit comes first.
-    documents: dict[str, float] = {}
-    for docid, score in hits:
-        documents.setdefault(docid, score)
-    return documents
 
 
 def pyserini_lucene() -> Any:
