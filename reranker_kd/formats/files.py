@@ -20,7 +20,7 @@ import numpy.typing as npt
 from reranker_kd.errors import FormatError, InputError, OutputError
 from reranker_kd.formats.parsing import Report, raise_fault
 
-_GZIP_MAGIC = b"\x1f\x8b"
+GZIP_MAGIC = b"\x1f\x8b"
 
 
 def read_lines(path: str | Path, report: Report = raise_fault) -> Generator[tuple[int, str], None, None]:
@@ -36,8 +36,10 @@ def read_lines(path: str | Path, report: Report = raise_fault) -> Generator[tupl
     """
     number = 0
     try:
-        with _open_binary(Path(path)) as stream:
-            for raw in stream:
+        with Path(path).open("rb") as stream:
+            # Peeking, unlike seeking, works on a pipe. Buffered, since GzipFile itself finds line breaks slowly.
+            zipped = stream.peek(2)[:2] == GZIP_MAGIC
+            for raw in io.BufferedReader(gzip.GzipFile(fileobj=stream)) if zipped else stream:
                 number += 1
                 try:
                     line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
@@ -50,18 +52,6 @@ def read_lines(path: str | Path, report: Report = raise_fault) -> Generator[tupl
         report(FormatError(path, number + 1, f"broken gzip stream ({error}); fetch the file again"))
     except OSError as error:
         raise InputError(f"{path}: cannot read: {error.strerror or error}") from None
-
-
-@contextmanager
-def _open_binary(path: Path) -> Iterator[BinaryIO]:
-    with path.open("rb") as stream:
-        # Peeking, unlike seeking, works on a pipe.
-        if stream.peek(2)[:2] == _GZIP_MAGIC:
-            # Buffered, since GzipFile itself finds line breaks slowly.
-            with gzip.GzipFile(fileobj=stream) as unzipped, io.BufferedReader(unzipped) as buffered:
-                yield buffered
-        else:
-            yield stream
 
 
 @contextmanager

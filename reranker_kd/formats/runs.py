@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from reranker_kd.errors import FormatError, InputError
-from reranker_kd.formats.files import atomic_writer, read_lines
+from reranker_kd.formats.files import GZIP_MAGIC, atomic_writer, read_lines
 from reranker_kd.formats.parsing import Report, identifier_fault, look_ahead, parse_integer, raise_fault
 from reranker_kd.types import FloatArray, Run, in_rank_order, in_single_precision, rank_order, rank_order_of_lines
 
@@ -32,7 +32,6 @@ _COLUMNS = ["qid", "Q0", "docid", "rank", "score", "tag"]
 _TREC_COLUMNS = " ".join(_COLUMNS)
 _MSMARCO_COLUMNS = "qid TAB docid TAB rank"
 _MOST_DIGITS = 10
-_GZIP_MAGIC = b"\x1f\x8b"
 # Empty, or with a blank or another control character.
 _NO_WORD = r"^$|[\x00-\x20]"
 _BLOCK_BYTES = 1 << 22
@@ -127,7 +126,7 @@ def _read_plain(path: Path) -> RunColumns | None:
         return None
     try:
         content = path.read_bytes()
-        if content.startswith(_GZIP_MAGIC):
+        if content.startswith(GZIP_MAGIC):
             content = gzip.decompress(content)
         # To Arrow, a lone carriage return ends a line.
         if not content.isascii() or b"\r" in content:

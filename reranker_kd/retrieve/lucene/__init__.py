@@ -2,11 +2,10 @@
 
 from reranker_kd.retrieve.lucene.index import LuceneIndex, SearchSettings, pyserini_lucene
 from reranker_kd.retrieve.lucene.index_writer import index_with_anserini, is_index, write_index
-from reranker_kd.retrieve.lucene.jvm import JAVA_LOG_VARIABLE, pyserini_importable
+from reranker_kd.retrieve.lucene.jvm import pyserini_importable
 from reranker_kd.retrieve.lucene.named import pyserini_topics, qrels_file
 
 __all__ = [
-    "JAVA_LOG_VARIABLE",
     "LuceneIndex",
     "SearchSettings",
     "index_with_anserini",
