@@ -66,5 +66,5 @@ def build_student(settings: Shape, seed: int) -> Student:
         tokenizer = load_tokenizer(folder)
         # What the start was cut to is no limit of the student.
         tokenizer.model_max_length = max(settings.max_length or 0, getattr(settings, "max_query_length", None) or 0)
-        start = ModelStart(settings.start, token_encoder_of(folder))
+        start = ModelStart(settings.start, folder, token_encoder_of(folder))
         return Student(kind, kind.build(settings, start), tokenizer, settings)
