@@ -57,21 +57,24 @@ class Splade(GatedCrossEncoder):
         table = self.transformer.get_input_embeddings().weight
         vectors = self.transform(vectors).to(table.dtype)
         present, document = attention_mask.bool(), token_type_ids.bool()
-        # The query stands first, and the whole vocabulary is held against no token more than needed.
-        longest = (present & ~document).sum(1).amax()
-        of_query = (present & ~document)[:, :longest, None]
-        logits = (vectors[:, :longest] @ table.T).masked_fill(~of_query, NEVER).amax(1).float() + self.piece_bias
-        weights, pieces = logits.relu().log1p().topk(self.shape.query_pieces, dim=1)
-        logits = (vectors @ table[pieces].transpose(1, 2)).masked_fill(~(present & document)[:, :, None], NEVER)
-        found = (logits.amax(1).float() + self.piece_bias[pieces]).relu().log1p()
-        return ((weights * found).sum(1) * self.log_scale.exp() + self.bias)[:, None]
+        of_query = (present & ~document)[:, :, None]
+        # The query stands first. Where another row's is longer, the first token again changes no maximum.
+        longest = of_query.sum(1).amax()
+        queries = torch.where(of_query[:, :longest], vectors[:, :longest], vectors[:, :1])
+        with torch.no_grad():
+            # Held against the whole vocabulary; what is learnt goes by the pieces that are found.
+            heaviest = (queries @ table.T).amax(1).float() + self.piece_bias
+            pieces = heaviest.topk(min(self.shape.query_pieces, len(table)), dim=1).indices
+        logits = vectors @ table[pieces].transpose(1, 2)
+        of_query, of_document = (
+            (logits.masked_fill(~tokens, NEVER).amax(1).float() + self.piece_bias[pieces]).relu().log1p()
+            for tokens in (of_query, (present & document)[:, :, None])
+        )
+        return ((of_query * of_document).sum(1) * self.log_scale.exp() + self.bias)[:, None]
 
 
 def build(shape: SpladeShape, start: Start) -> Splade:
-    """Return a SPLADE that scores as the masked language model it starts from.
-
-    :raises RecipeError: the start is no masked language model
-    """
+    """Return a SPLADE that scores as the masked language model it starts from; of another model, its head is new."""
     network = Splade(shape, start.transformer(shape, "transformer"))
     head = start.head("cls.predictions.")
     if head and not shape.random:

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModel
 
 from reranker_kd.errors import RecipeError
-from reranker_kd.models.compact import load_weights
+from reranker_kd.models.compact import WEIGHTS, load_weights
 from reranker_kd.models.loading import load_transformer
 from reranker_kd.models.shrinking import new_transformer, shape_from, shrunk
 
@@ -82,11 +82,6 @@ class ModelStart:
         return self._encoder.get_input_embeddings().weight.detach()
 
     def head(self, prefix: str) -> dict[str, torch.Tensor]:
-        """Return the model's weights whose names begin with ``prefix``, by the rest of their names.
-
-        :raises RecipeError: it has none
-        """
-        found = {key.removeprefix(prefix): value for key, value in load_weights(self._folder).items() if key.startswith(prefix)}
-        if not found:
-            raise RecipeError(f"student.start: {self._name} has no weights {prefix}*: name a model with such a head")
-        return found
+        """Return the model's weights whose names begin with ``prefix``, by the rest of their names; none of others."""
+        weights = load_weights(self._folder) if (self._folder / WEIGHTS).is_file() else {}
+        return {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}

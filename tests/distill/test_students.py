@@ -85,6 +85,7 @@ VARIANTS = [
     ("bert-bilstm", {"hidden_size": 10, "embedding_size": 12}),
     ("bert-bilstm", {"hidden_size": 10, "layers": 2, "random": True, "embedding_size": 20}),
     ("gated-cross-encoder", {}),
+    ("splade", {"query_pieces": 20}),
 ]
 
 
