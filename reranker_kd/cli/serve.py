@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reranker_kd.cli.options import Verb, model_options, options_of, quiet_option, section
+from reranker_kd.cli.options import Verb, model_option, model_options, options_of, quiet_option, section
 from reranker_kd.errors import InputError
 from reranker_kd.inference.options import ModelOptions
 from reranker_kd.serve.limits import Limits
@@ -26,14 +26,7 @@ API_KEY_VARIABLE = "RERANKER_KD_API_KEY"
 @click.command(cls=Verb)
 @click.option("--index", metavar="DIR|NAME", help="Lucene index that stores the texts, or a prebuilt one.")
 @click.option("--collection", metavar="FILE|DIR", help="Collection, indexed anew at each start, in place of --index.")
-@click.option(
-    "--model",
-    "models",
-    multiple=True,
-    required=True,
-    metavar="NAME",
-    help="Reranker: a folder, a name that reranker-kd models lists, or a hub id. Repeatable.",
-)
+@model_option("Reranker", ". Repeatable.", several=True, required=True)
 @click.option(
     "--example",
     "examples",
