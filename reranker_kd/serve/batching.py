@@ -5,10 +5,10 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from reranker_kd.rerank.base import Reranker
 from reranker_kd.serve.messages import RefusedError
@@ -85,11 +85,9 @@ class RerankingThread:
         going_on = True
         while going_on:
             batch, going_on = self._gather()
-            by_depth: dict[int | None, list[_Waiting]] = defaultdict(list)
-            for waiting in batch:
-                by_depth[waiting.depth].append(waiting)
-            for together in by_depth.values():
-                self._rerank(together)
+            batch.sort(key=lambda waiting: waiting.depth or 0)
+            for _, together in groupby(batch, lambda waiting: waiting.depth):
+                self._rerank(list(together))
 
     def _gather(self) -> tuple[list[_Waiting], bool]:
         """Return a batch, and whether more may come."""

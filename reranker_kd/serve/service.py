@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -164,22 +164,14 @@ class Service:
                 raise RefusedError(422, f"candidates.{place}: document {_shown(docid)} is empty")
             _check_most(f"candidates.{place}", len(text or ""), self.limits.max_text_chars, " characters")
             texts[docid] = text
-        stored = await self._stored_texts([docid for docid, text in texts.items() if text is None])
-        return [
-            Candidate(docid, -place, stored[docid] if text is None else text)
-            for place, (docid, text) in enumerate(texts.items())
-        ]
-
-    async def _stored_texts(self, docids: Collection[str]) -> Mapping[str, str]:
-        if not docids:
-            return {}
-        if self._index is None:
-            raise RefusedError(422, f"document {_shown(next(iter(docids)))}: comes without text, and there is no index")
-        found = await self._in_index(lambda index: index.texts(docids))
-        for docid in docids:
-            if docid not in found:
+        if lacking := [docid for docid, text in texts.items() if text is None]:
+            if self._index is None:
+                raise RefusedError(422, f"document {_shown(lacking[0])}: comes without text, and there is no index")
+            texts |= await self._in_index(lambda index: index.texts(lacking))
+        for docid, text in texts.items():
+            if text is None:
                 raise RefusedError(422, f"document {_shown(docid)} is not in the index")
-        return found
+        return [Candidate(docid, -place, text) for place, (docid, text) in enumerate(texts.items())]
 
 
 async def _reranked(
