@@ -11,7 +11,7 @@ from typing import Any
 
 from reranker_kd.benchmark.machine import describe_machine
 from reranker_kd.benchmark.network_cost import NetworkCost, network_cost
-from reranker_kd.benchmark.results import Benchmark, SystemResult, query_ratio, ratio, score_gap, speed_of
+from reranker_kd.benchmark.results import Benchmark, SystemResult, ratios, score_gap, speed_of
 from reranker_kd.benchmark.rounds import run_rounds
 from reranker_kd.benchmark.systems import System, same_weights
 from reranker_kd.errors import InputError, ModelError
@@ -86,8 +86,7 @@ def benchmark(
                 "rounds": timings,
             }
             if reference.error is None:
-                figures |= {"ratio": ratio(timings, reference.timings)}
-                figures |= {"query_ratio": query_ratio(timings, reference.timings)}
+                figures |= ratios(timings, reference.timings)
                 if system != baseline and same_weights(system, baseline):
                     ours, theirs = ([*chain.from_iterable(side.scores)] for side in (outcome, reference))
                     figures |= {"score_gap": score_gap(ours, theirs)}

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reranker_kd.cli.options import Verb, model_option, model_options, options_of, quiet_option, section
+from reranker_kd.cli.options import Verb, model_option, model_options, options_of, partner, quiet_option, section
 from reranker_kd.errors import InputError
 from reranker_kd.inference.options import ModelOptions
+from reranker_kd.sections import NotWith
 from reranker_kd.serve.limits import Limits
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ API_KEY_VARIABLE = "RERANKER_KD_API_KEY"
 @options_of(Limits)
 @model_options
 @quiet_option
+@partner(NotWith("index"), "collection")
 def serve(
     index: str | None,
     collection: str | None,
@@ -61,8 +63,6 @@ def serve(
 
     POST /rerank and /search, GET /models, /health and /docs. SIGTERM and Ctrl-C finish what runs.
     """
-    if index is not None and collection is not None:
-        raise click.UsageError("give the documents by --index or by --collection, one of the two")
     _check_installed()
     from reranker_kd.rerank.cascade import tag_of
     from reranker_kd.rerank.registry import load_reranker
@@ -114,6 +114,7 @@ def _opened(index: str | None, collection: str | None, *, quiet: bool) -> Iterat
 
     with tempfile.TemporaryDirectory(prefix="reranker-kd-") as temporary:
         if collection is not None:
-            index = str(index_collection(collection, Path(temporary) / "index", quiet=quiet))
+            index = str(Path(temporary, "index"))
+            index_collection(collection, index, quiet=quiet)
         with closing(LuceneIndex(index or "")) as opened:
             yield opened

@@ -23,6 +23,7 @@ from reranker_kd.types import Run, TextSource, Topics
 if TYPE_CHECKING:
     from reranker_kd.inference.text_encoder import TextEncoder
     from reranker_kd.retrieve.dense.embedding_index import EmbeddingIndex
+    from reranker_kd.retrieve.indexing import IndexingCounts
     from reranker_kd.retrieve.lucene import LuceneIndex
 
 _TIMED_QUERIES = 3
@@ -57,13 +58,14 @@ class FinishedRun:
         return self.record if self.path is None else file_record(self.path)
 
 
-def index_collection(collection: str, folder: Path, *, threads: int = 1, quiet: bool) -> Path:
-    """Index a collection for what comes next, over what lies in the folder; return the folder."""
+def index_collection(
+    collection: str, folder: str | Path, *, threads: int = 1, overwrite: bool = True, quiet: bool
+) -> IndexingCounts:
+    """Index a collection, with progress; see :func:`reranker_kd.retrieve.indexing.build_index`."""
     from reranker_kd.retrieve.indexing import build_index
 
     with progress_bar("indexing", None, "documents", quiet=quiet) as bar:
-        build_index(collection, folder, threads=threads, overwrite=True, on_progress=bar.advance)
-    return folder
+        return build_index(collection, folder, threads=threads, overwrite=overwrite, on_progress=bar.advance)
 
 
 def retrieve_run(
@@ -125,7 +127,9 @@ def reranked_run(
     :raises InputError: a text is wanted and there is no source of texts, or a budget pays for nothing
     :raises ModelError: no such model, or it cannot be loaded
     """
-    reranker = load_reranker(reranking.model, **_keywords(reranking))
+    # What was left at its default is not passed on: a reranker of another package knows keywords of its own only.
+    keys = {*RerankOptions.model_fields, "embeddings"} & reranking.changed().keys()
+    reranker = load_reranker(reranking.model, **{key: getattr(reranking, key) for key in keys})
     name, depth = reranking.run_name, reranking.full_depth
     docids = docids_within(candidates, depth)
     wanted = frozenset(reranker.texts_wanted(docids))
@@ -154,12 +158,6 @@ def reranked_run(
         "counts": {"topics": len(run), **dict(zip(names, counts, strict=True))},
     }
     return finished(name, run, path, reranking, record, seconds)
-
-
-def _keywords(reranking: Reranking) -> dict[str, Any]:
-    # What was left at its default is not passed on: a reranker of another package knows keywords of its own only.
-    keys = {*RerankOptions.model_fields, "embeddings"}
-    return {key: value for key, value in reranking.changed().items() if key in keys}
 
 
 def _say_what_is_missing(

@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
-from reranker_kd.errors import RerankerKDError
+from reranker_kd.errors import CandidateError, RerankerKDError
 from reranker_kd.serve.gate import Gate, in_time, refused
 from reranker_kd.serve.messages import (
     Fault,
@@ -90,6 +90,10 @@ def create_app(service: Service, *, hosts: Collection[str] | None = None, api_ke
         if first["type"] == "json_invalid":
             return JSONResponse({"error": f"invalid JSON at character {place}"}, 400)
         return JSONResponse({"error": f"{place[:100]}: {first['msg']}"}, 422)
+
+    @app.exception_handler(CandidateError)
+    async def unfit(_: Request, error: CandidateError) -> JSONResponse:
+        return JSONResponse({"error": error.fault}, 422)
 
     @app.exception_handler(Exception)
     async def failed(_: Request, error: Exception) -> JSONResponse:
