@@ -53,10 +53,7 @@ from reranker_kd.sections import GoesWith, NotWith
     help="Level of the tests; confidence intervals are at 1 - alpha.",
 )
 @click.option(
-    "--resamples",
-    type=click.IntRange(min=100),
-    default=10_000,
-    help="Of the bootstrap and of the randomisation test.",
+    "--resamples", type=click.IntRange(min=100), default=10_000, help="Of the bootstrap and of the randomisation test."
 )
 @click.option("-q", "--per-query", is_flag=True, help="JSON: also the figures of each query.")
 @format_option(["table", "json", "csv", "latex", "markdown"], "Layout of the output; JSON and CSV have all digits.")
@@ -67,12 +64,7 @@ from reranker_kd.sections import GoesWith, NotWith
 @click.option("--index", metavar="DIR|NAME", help="Lucene index with the texts for --html.")
 @click.option("--collection", metavar="FILE|DIR", help="Collection with the texts, in place of --index.")
 @click.option("--submission", metavar="DIR", help="Check the runs and write a folder to submit; needs --topics.")
-@click.option(
-    "--submission-depth",
-    type=COUNT,
-    default=1000,
-    help="Documents that the track allows for a query.",
-)
+@click.option("--submission-depth", type=COUNT, default=1000, help="Documents that the track allows for a query.")
 @partner(NotWith("index"), "collection")
 @partner(GoesWith("topics"), "submission")
 @partner(GoesWith("submission"), "submission_depth")

@@ -133,8 +133,15 @@ def reranked_run(
     name, depth = reranking.run_name, reranking.full_depth
     docids = docids_within(candidates, depth)
     wanted = frozenset(reranker.texts_wanted(docids))
-    if wanted and reranking.embeddings is not None:
-        _say_what_is_missing(reranking.embeddings, wanted, docids, isinstance(reranker, Cascade), texts is None)
+    if wanted and reranking.embeddings is not None and isinstance(reranker, Cascade):
+        if texts is None:
+            raise InputError("the later stages of a cascade read texts: give them by collection or index")
+    elif wanted and reranking.embeddings is not None:
+        some = ", ".join(sorted(wanted)[:3]) + (", ..." if len(wanted) > 3 else "")
+        message = f"{reranking.embeddings}: {len(wanted)} of {len(docids)} documents have no embedding there ({some}): "
+        if texts is None:
+            raise InputError(f"{message}give their texts by collection or index, or encode them too")
+        note(f"{message}encoding them now")
     source = texts or (lambda _: {})
     if reranking.budget_ms is not None:
         timed = requests_of(dict(islice(candidates.items(), _TIMED_QUERIES)), topics, source, wanted, depth)
@@ -158,20 +165,6 @@ def reranked_run(
         "counts": {"topics": len(run), **dict(zip(names, counts, strict=True))},
     }
     return finished(name, run, path, reranking, record, seconds)
-
-
-def _say_what_is_missing(
-    embeddings: str, wanted: frozenset[str], docids: set[str], is_cascade: bool, is_fault: bool
-) -> None:
-    if is_cascade:
-        if is_fault:
-            raise InputError("the later stages of a cascade read texts: give them by collection or index")
-        return
-    some = ", ".join(sorted(wanted)[:3]) + (", ..." if len(wanted) > 3 else "")
-    message = f"{embeddings}: {len(wanted)} of {len(docids)} documents have no embedding there ({some}): "
-    if is_fault:
-        raise InputError(f"{message}give their texts by collection or index, or encode them too")
-    note(f"{message}encoding them now")
 
 
 def finished(

@@ -75,23 +75,20 @@ def write_submission(
     runs, faults = check_runs(paths, topics, rules, known_docids)
     if faults:
         return faults
+    named = {f"{run.tag}.txt.gz": run for run in runs}
     with atomic_folder(target) as unfinished:
-        for run in runs:
-            with atomic_writer(unfinished / _file_name(run)) as stream:
+        for name, run in named.items():
+            with atomic_writer(unfinished / name) as stream:
                 stream.writelines(f"{line}\n" for _, line in read_lines(run.path) if line and not line.isspace())
         with atomic_writer(unfinished / "README.md") as stream:
-            stream.write(_readme(runs, len(topics), rules, docids_checked=known_docids is not None))
+            stream.write(_readme(named, len(topics), rules, docids_checked=known_docids is not None))
         sums = [(sha256_of_file(file), file.name) for file in sorted(unfinished.iterdir())]
         with atomic_writer(unfinished / CHECKSUMS) as stream:
             stream.writelines(f"{checksum}  {name}\n" for checksum, name in sums)
     return []
 
 
-def _file_name(run: CheckedRun) -> str:
-    return f"{run.tag}.txt.gz"
-
-
-def _readme(runs: Sequence[CheckedRun], topics: int, rules: Rules, *, docids_checked: bool) -> str:
+def _readme(runs: Mapping[str, CheckedRun], topics: int, rules: Rules, *, docids_checked: bool) -> str:
     checks = [
         f"at most {rules.depth} documents a query, none twice, ranked from 1 by falling scores",
         f"all {topics} topics and no others",
@@ -101,8 +98,8 @@ def _readme(runs: Sequence[CheckedRun], topics: int, rules: Rules, *, docids_che
         checks.append("every docid is in the collection")
     intact = f"Runs in TREC's format. `sha256sum --check {CHECKSUMS}` tells whether they arrived whole."
     parts = ["# Submission", intact, "Checked:", "\n".join(f"- {check}" for check in checks)]
-    for run in runs:
-        size = f"`{_file_name(run)}`: {run.documents} documents for {run.queries} topics."
+    for name, run in runs.items():
+        size = f"`{name}`: {run.documents} documents for {run.queries} topics."
         parts += [f"## {run.tag}", size, _description(run)]
     return "\n\n".join(parts) + "\n"
 

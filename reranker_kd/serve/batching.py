@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -36,10 +36,6 @@ class _Waiting:
     depth: int | None
     answer: Future[Reranked] = field(default_factory=Future)
     since: float = field(default_factory=time.perf_counter)
-
-
-class _NobodyWaitsError(Exception):
-    """Ends the work on requests that were all cancelled."""
 
 
 class RerankingThread:
@@ -115,13 +111,13 @@ class RerankingThread:
 
         def go_on(_: float) -> None:
             if all(waiting.answer.cancelled() for waiting in together):
-                raise _NobodyWaitsError
+                raise CancelledError
 
         start = time.perf_counter()
         requests = [(waiting.query, waiting.candidates) for waiting in together]
         try:
             rankings = self._reranker.rerank_batch(requests, depth=together[0].depth, on_progress=go_on).rankings
-        except _NobodyWaitsError:
+        except CancelledError:
             return
         except Exception as error:
             if len(together) > 1:
