@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from reranker_kd.evaluate.evaluation import Evaluation
@@ -18,35 +17,30 @@ from reranker_kd.evaluate.registry import Measure, Summary
 _ALL_QUERIES = "all"
 
 
-@dataclass(frozen=True, slots=True)
-class EvaluatedRun:
-    """A run by its name, mostly its file's, and its figures."""
-
-    run: str
-    evaluation: Evaluation
-
-
 def evaluation_table(
-    runs: Sequence[EvaluatedRun], *, per_query: bool = False, milliseconds: Mapping[str, float | None] | None = None
+    runs: Sequence[tuple[str, Evaluation]],
+    *,
+    per_query: bool = False,
+    milliseconds: Mapping[str, float | None] | None = None,
 ) -> Grid:
     """Return a table of runs by measures; the best figure of a measure over several runs is bold.
 
-    :param runs: at least one, all evaluated on the same measures
+    :param runs: names, mostly of files, and figures; at least one, all evaluated on the same measures
     :param per_query: a row for each query before the row of the run, whose qid is ``all``
     :param milliseconds: what a query cost, by the run's name, as a last column
     """
-    measures = runs[0].evaluation.measures
+    measures = runs[0][1].measures
     header = ["run", *(["qid"] if per_query else []), *(measure.name for measure in measures)]
     texts = 2 if per_query else 1
     rows: list[list[str]] = []
     of_runs = []
-    for run in runs:
-        evaluation = run.evaluation
+    for run, evaluation in runs:
         for qid in _qids(evaluation) if per_query else []:
-            rows.append([run.run, qid, *(_text(m, evaluation.per_query[m.name][qid]) for m in measures)])
+            rows.append([run, qid, *(_text(m, evaluation.per_query[m.name][qid]) for m in measures)])
         of_runs.append(len(rows))
-        label = [run.run, _ALL_QUERIES] if per_query else [run.run]
-        rows.append([*label, *(_text(m, evaluation.means[m.name]) for m in measures)])
+        rows.append(
+            [run, *([_ALL_QUERIES] if per_query else []), *(_text(m, evaluation.means[m.name]) for m in measures)]
+        )
     bold = set()
     for column, measure in enumerate(measures, texts):
         printed = {row: float(rows[row][column]) for row in of_runs}
@@ -61,7 +55,7 @@ def evaluation_table(
 
 
 def evaluation_json(
-    runs: Sequence[EvaluatedRun],
+    runs: Sequence[tuple[str, Evaluation]],
     *,
     qrels: str,
     relevance_level: int,
@@ -77,15 +71,14 @@ def evaluation_json(
         "qrels": qrels,
         "relevance_level": relevance_level,
         "missing_as_zero": missing_as_zero,
-        "runs": [_run_document(evaluated, per_query=per_query) for evaluated in runs],
+        "runs": [_run_document(*evaluated, per_query=per_query) for evaluated in runs],
     }
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def _run_document(evaluated: EvaluatedRun, *, per_query: bool) -> dict[str, Any]:
-    evaluation = evaluated.evaluation
+def _run_document(run: str, evaluation: Evaluation, *, per_query: bool) -> dict[str, Any]:
     document: dict[str, Any] = {
-        "run": evaluated.run,
+        "run": run,
         "measures": {m.name: _number(m, evaluation.means[m.name]) for m in evaluation.measures},
         "queries": evaluation.queries,
         "missing_queries": list(evaluation.missing_queries),
