@@ -93,7 +93,7 @@ def compare(
                 system,
                 cost=costs.get(system.name),
                 model=models.get(system.name),
-                differences=differences.get(system.name, {}),
+                differences=differences[system.name],
             )
             for system in systems
         ),
@@ -128,35 +128,27 @@ def _differences(
     systems: Sequence[ComparedSystem], baseline: str, settings: Settings
 ) -> dict[str, dict[str, Difference]]:
     """Return name of a system -> measure name -> its difference to the baseline."""
-    figures = {s.name: np.array([list(by_qid.values()) for by_qid in s.per_query.values()]) for s in systems}
-    held = figures.pop(baseline)
-    if not figures:
-        return {}
-    # Of each measure, system and query.
-    values = np.stack([own - held for own in figures.values()], axis=1)
-    rows = values.reshape(-1, values.shape[-1])
+    others = [system for system in systems if system.name != baseline]
+    (held,) = (system for system in systems if system.name == baseline)
+    differences: dict[str, dict[str, Difference]] = {system.name: {} for system in systems}
     drawn = {"resamples": settings.resamples, "seed": settings.seed}
-    intervals = significance.bootstrap_intervals(rows, alpha=settings.alpha, **drawn).reshape(*values.shape[:2], 2)
-    t_tests, randomised = (
-        [_significances(family, settings) for family in p_values.reshape(values.shape[:2])]
-        for p_values in (significance.paired_t_tests(rows), significance.randomisation_tests(rows, **drawn))
-    )
-    differences: dict[str, dict[str, Difference]] = {name: {} for name in figures}
-    for (m, measure), (s, name) in product(enumerate(systems[0].per_query), enumerate(figures)):
-        of_queries, reference = values[m, s], float(held[m].mean())
-        wins, ties, losses = significance.wins_ties_losses(of_queries)
-        low, high = intervals[m, s].tolist()
-        differences[name][measure] = Difference(
-            mean=(mean := float(of_queries.mean())),
-            relative=mean / reference if reference else math.nan,
-            interval=(low, high),
-            effect_size=significance.effect_size(of_queries),
-            wins=wins,
-            ties=ties,
-            losses=losses,
-            t_test=t_tests[m][s],
-            randomisation=randomised[m][s],
-        )
+    for measure, of_baseline in held.per_query.items() if others else ():
+        figures = np.array(list(of_baseline.values()))
+        reference = float(figures.mean())
+        values = np.array([list(system.per_query[measure].values()) for system in others]) - figures
+        intervals = significance.bootstrap_intervals(values, alpha=settings.alpha, **drawn).tolist()
+        tests = (significance.paired_t_tests(values), significance.randomisation_tests(values, **drawn))
+        p_values = zip(*(_significances(family, settings) for family in tests), strict=True)
+        for system, of_queries, interval, (t_test, randomised) in zip(others, values, intervals, p_values, strict=True):
+            differences[system.name][measure] = Difference(
+                mean := float(of_queries.mean()),
+                mean / reference if reference else math.nan,
+                tuple(interval),
+                significance.effect_size(of_queries),
+                *significance.wins_ties_losses(of_queries),
+                t_test,
+                randomised,
+            )
     return differences
 
 

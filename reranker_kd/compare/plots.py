@@ -68,16 +68,9 @@ def quality_latency_frontier(comparison: Comparison) -> Picture | str:
         for place, (system, _) in enumerate(costs):
             colour, marker = _look(place)
             axes.plot(*points[place], marker=marker, color=colour, markersize=8, linestyle="none")
-            on_left = points[place][0] > middle
-            axes.annotate(
-                system.name,
-                points[place],
-                # Where the line, which rises to the right, does not run.
-                xytext=(-8, 5) if on_left else (8, -5),
-                textcoords="offset points",
-                ha="right" if on_left else "left",
-                va="bottom" if on_left else "top",
-            )
+            # Where the line, which rises to the right, does not run.
+            offset, ha, va = ((-8, 5), "right", "bottom") if points[place][0] > middle else ((8, -5), "left", "top")
+            axes.annotate(system.name, points[place], offset, textcoords="offset points", ha=ha, va=va)
         axes.set(xlabel="ms per query (log scale)", ylabel=measure)
 
     rows = tuple(

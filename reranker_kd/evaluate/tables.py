@@ -35,12 +35,10 @@ def evaluation_table(
     rows: list[list[str]] = []
     of_runs = []
     for run, evaluation in runs:
-        for qid in _qids(evaluation) if per_query else []:
-            rows.append([run, qid, *(_text(m, evaluation.per_query[m.name][qid]) for m in measures)])
-        of_runs.append(len(rows))
-        rows.append(
-            [run, *([_ALL_QUERIES] if per_query else []), *(_text(m, evaluation.means[m.name]) for m in measures)]
-        )
+        of_queries = by_query(evaluation.per_query).items() if per_query else ()
+        for qid, figures in (*of_queries, (_ALL_QUERIES, evaluation.means)):
+            rows.append([run, *([qid] if per_query else []), *map(_text, measures, figures.values())])
+        of_runs.append(len(rows) - 1)
     bold = set()
     for column, measure in enumerate(measures, texts):
         printed = {row: float(rows[row][column]) for row in of_runs}
@@ -77,27 +75,27 @@ def evaluation_json(
 
 
 def _run_document(run: str, evaluation: Evaluation, *, per_query: bool) -> dict[str, Any]:
-    document: dict[str, Any] = {
+    document = {
         "run": run,
-        "measures": {m.name: _number(m, evaluation.means[m.name]) for m in evaluation.measures},
+        "measures": _numbers(evaluation.measures, evaluation.means),
         "queries": evaluation.queries,
         "missing_queries": list(evaluation.missing_queries),
         "unjudged_queries": evaluation.unjudged_queries,
     }
     if per_query:
-        document["per_query"] = {
-            qid: {m.name: _number(m, evaluation.per_query[m.name][qid]) for m in evaluation.measures}
-            for qid in _qids(evaluation)
-        }
+        of_queries = by_query(evaluation.per_query)
+        document["per_query"] = {qid: _numbers(evaluation.measures, figures) for qid, figures in of_queries.items()}
     return document
 
 
-def _qids(evaluation: Evaluation) -> list[str]:
-    return list(next(iter(evaluation.per_query.values()), {}))
+def by_query(per_query: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Turn measure name -> qid -> figure into qid -> measure name -> figure."""
+    qids = next(iter(per_query.values()), {})
+    return {qid: {name: figures[qid] for name, figures in per_query.items()} for qid in qids}
 
 
-def _number(measure: Measure, figure: float) -> float | int:
-    return round(figure) if measure.summary is Summary.SUM else figure
+def _numbers(measures: Sequence[Measure], figures: Mapping[str, float]) -> dict[str, float]:
+    return {m.name: round(figures[m.name]) if m.summary is Summary.SUM else figures[m.name] for m in measures}
 
 
 def _text(measure: Measure, figure: float) -> str:
