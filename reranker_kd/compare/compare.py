@@ -89,13 +89,8 @@ def compare(
         baseline=first,
         candidates=None if candidates is None or isinstance(candidates, dict) else str(candidates),
         systems=tuple(
-            replace(
-                system,
-                cost=costs.get(system.name),
-                model=models.get(system.name),
-                differences=differences[system.name],
-            )
-            for system in systems
+            replace(each, cost=costs.get(each.name), model=models.get(each.name), differences=differences[each.name])
+            for each in systems
         ),
         agreement=_agreement(systems, measured),
         settings=settings,

@@ -165,11 +165,9 @@ def score_distributions(comparison: Comparison, rankings: behind.ComparedRanking
         "the two overlap, the better the scores tell them apart across queries. Each system has a scale of its own.",
         ("system", "from", "to", "share_of_relevant", "share_of_others"),
         tuple(
-            (name, low, high, of_relevant, of_others)
-            for name, (edges, relevant, others) in histograms.items()
-            for low, high, of_relevant, of_others in zip(
-                edges[:-1].tolist(), edges[1:].tolist(), relevant.tolist(), others.tolist(), strict=True
-            )
+            (name, *of_bin)
+            for name, (edges, *shares) in histograms.items()
+            for of_bin in np.column_stack([edges[:-1], edges[1:], *shares]).tolist()
         ),
         _height(histograms) + 0.3,
         draw,

@@ -54,13 +54,8 @@ def randomisation_tests(differences: Array, *, resamples: int, seed: int) -> Arr
     # A lone difference has the same size with either sign.
     if queries < 2:
         return np.ones(count)
-    tested = stats.permutation_test(
-        (differences,),
-        np.mean,
-        permutation_type="samples",
-        **_resampling(differences, resamples, seed),
-    )
-    return np.asarray(tested.pvalue)
+    drawn = _resampling(differences, resamples, seed)
+    return np.asarray(stats.permutation_test((differences,), np.mean, permutation_type="samples", **drawn).pvalue)
 
 
 def bootstrap_intervals(differences: Array, *, alpha: float, resamples: int, seed: int) -> Array:
@@ -73,14 +68,9 @@ def bootstrap_intervals(differences: Array, *, alpha: float, resamples: int, see
     count, queries = differences.shape
     if queries < 2:
         return np.full((count, 2), np.nan)
-    interval = stats.bootstrap(
-        (differences,),
-        np.mean,
-        method="percentile",
-        confidence_level=1 - alpha,
-        **_resampling(differences, resamples, seed),
-    ).confidence_interval
-    return np.stack([interval.low, interval.high], axis=-1)
+    drawn = {"confidence_level": 1 - alpha, **_resampling(differences, resamples, seed)}
+    interval = stats.bootstrap((differences,), np.mean, method="percentile", **drawn).confidence_interval
+    return np.stack(interval, axis=-1)
 
 
 def corrected(p_values: Array, correction: str) -> Array:
