@@ -123,19 +123,23 @@ def _differences(
     systems: Sequence[ComparedSystem], baseline: str, settings: Settings
 ) -> dict[str, dict[str, Difference]]:
     """Return name of a system -> measure name -> its difference to the baseline."""
-    others = [system for system in systems if system.name != baseline]
-    (held,) = (system for system in systems if system.name == baseline)
-    differences: dict[str, dict[str, Difference]] = {system.name: {} for system in systems}
+    figures = {s.name: np.array([list(by_qid.values()) for by_qid in s.per_query.values()]) for s in systems}
+    differences: dict[str, dict[str, Difference]] = {name: {} for name in figures}
+    held = figures.pop(baseline)
+    if not figures:
+        return differences
+    # Of each measure, system and query: resampled together, which draws once.
+    values = np.stack([own - held for own in figures.values()], axis=1)
     drawn = {"resamples": settings.resamples, "seed": settings.seed}
-    for measure, of_baseline in held.per_query.items() if others else ():
-        figures = np.array(list(of_baseline.values()))
-        reference = float(figures.mean())
-        values = np.array([list(system.per_query[measure].values()) for system in others]) - figures
-        intervals = significance.bootstrap_intervals(values, alpha=settings.alpha, **drawn).tolist()
-        tests = (significance.paired_t_tests(values), significance.randomisation_tests(values, **drawn))
-        p_values = zip(*(_significances(family, settings) for family in tests), strict=True)
-        for system, of_queries, interval, (t_test, randomised) in zip(others, values, intervals, p_values, strict=True):
-            differences[system.name][measure] = Difference(
+    intervals = significance.bootstrap_intervals(values, alpha=settings.alpha, **drawn).tolist()
+    tests = (significance.paired_t_tests(values), significance.randomisation_tests(values, **drawn))
+    for m, measure in enumerate(systems[0].per_query):
+        reference = float(held[m].mean())
+        p_values = zip(*(_significances(test[m], settings) for test in tests), strict=True)
+        for name, of_queries, interval, (t_test, randomised) in zip(
+            figures, values[m], intervals[m], p_values, strict=True
+        ):
+            differences[name][measure] = Difference(
                 mean := float(of_queries.mean()),
                 mean / reference if reference else math.nan,
                 tuple(interval),
