@@ -11,9 +11,10 @@ from pydantic import AliasPath, BaseModel, BeforeValidator, Field, ValidationErr
 from reranker_kd.compare.comparison import Cost
 from reranker_kd.errors import InputError
 from reranker_kd.formats.files import sha256_of_file
-from reranker_kd.provenance import read_provenance
+from reranker_kd.provenance import provenance_path, read_provenance
+from reranker_kd.sections import checked, first_fault
 
-Record = Annotated[Mapping[str, Any], BeforeValidator(lambda value: {} if value is None else value)]
+_NullIsEmpty = BeforeValidator(lambda value: {} if value is None else value)
 
 
 class BenchmarkedModel(Cost, frozen=True):
@@ -33,16 +34,17 @@ class CostFile(BaseModel):
 
     models: list[BenchmarkedModel] | None = None
     stage: str | None = None
-    model: Record = {}
-    seconds: Record = {}
-    counts: Record = {}
+    model: Annotated[dict[str, Any], _NullIsEmpty] = {}
+    seconds: Annotated[dict[str, float], _NullIsEmpty] = {}
+    counts: Annotated[dict[str, int | None], _NullIsEmpty] = {}
 
 
 def costs_of(systems: Mapping[str, Sequence[str]], cost_files: Sequence[str]) -> tuple[dict[str, Cost], dict[str, str]]:
     """Return the costs and the models of the systems of which something is known.
 
     :param systems: name -> the files of its runs; what made a run is read from the provenance beside it
-    :raises InputError: a cost file that cannot be read, or is neither a benchmark's nor an encoded folder's
+    :raises InputError: a cost file that cannot be read, or is neither a benchmark's nor an encoded folder's; faulty
+        provenance beside a run
     """
     documents = {path: _cost_file(path) for path in cost_files}
     costs: dict[str, Cost] = {}
@@ -81,9 +83,7 @@ def _cost_file(path: str) -> CostFile:
     except OSError as error:
         raise InputError(f"{path}: cannot read: {error.strerror or error}") from None
     except ValidationError as error:
-        fault = error.errors()[0]
-        place = ".".join(map(str, fault["loc"]))
-        raise InputError(f"{path}: {f'{place}: ' if place else ''}{fault['msg']}") from None
+        raise InputError(f"{path}: {first_fault(error)}") from None
     if document.models is None and document.stage != "encode":
         raise InputError(f"{path}: expected the JSON of benchmark (--format json), or of an index.provenance.json")
     return document
@@ -94,7 +94,7 @@ def _provenance(run: str) -> CostFile | None:
     record = read_provenance(run)
     if record is None or (record.get("artefact") or {}).get("sha256") != sha256_of_file(run):
         return None
-    return CostFile.model_validate(record)
+    return checked(CostFile, record, lambda key: f"{provenance_path(run)}: {key}")
 
 
 def entry_of(

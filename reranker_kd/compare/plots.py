@@ -231,17 +231,10 @@ def gains_by_candidate_rank(comparison: Comparison, rankings: behind.ComparedRan
         left = np.zeros(len(names))
         for place, bucket in enumerate(buckets):
             widths = np.array([gains[name][bucket] for name in names])
-            axes.barh(
-                places,
-                widths,
-                left=left,
-                height=0.6,
-                color=GREY if bucket == behind.NOT_A_CANDIDATE else COLOURS[place],
-                hatch=HATCHES[place],
-                edgecolor=BLACK,
-                linewidth=0.5,
-                label=bucket,
-            )
+            colour = GREY if bucket == behind.NOT_A_CANDIDATE else COLOURS[place]
+            bars = axes.barh(places, widths, left=left, height=0.6, color=colour, hatch=HATCHES[place], label=bucket)
+            for bar in bars:
+                bar.set(edgecolor=BLACK, linewidth=0.5)
             left += widths
         axes.set_yticks(places, names)
         axes.invert_yaxis()
