@@ -15,8 +15,7 @@ from reranker_kd.benchmark.results import Benchmark, SystemResult, ratios, score
 from reranker_kd.benchmark.rounds import run_rounds
 from reranker_kd.benchmark.systems import System, same_weights
 from reranker_kd.errors import InputError, ModelError
-from reranker_kd.evaluate.evaluation import evaluate_run
-from reranker_kd.evaluate.measures import parse_measures
+from reranker_kd.evaluate.evaluation import evaluate
 from reranker_kd.rerank.base import Request, pairs_of
 from reranker_kd.rerank.rerank_run import check_topics, docids_within, requests_of
 from reranker_kd.types import Qrels, Run, TextSource, Topics, in_rank_order
@@ -120,4 +119,4 @@ def _quality(workload: Sequence[Request], scores: Sequence[Sequence[float]], qre
         query.qid: in_rank_order(dict(zip([candidate.docid for candidate in candidates], of_query, strict=True)))
         for (query, candidates), of_query in zip(workload, scores, strict=True)
     }
-    return evaluate_run(run, qrels, parse_measures(QUALITY)).means
+    return evaluate(run, qrels, QUALITY).means

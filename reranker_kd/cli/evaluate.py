@@ -57,7 +57,7 @@ def evaluate(
         figures = evaluation.evaluate(
             run, judgments, measures, relevance_level=relevance_level, missing_as_zero=complete
         )
-        evaluated.append(tables.EvaluatedRun(run, figures))
+        evaluated.append((run, figures))
         if missing := len(figures.missing_queries):
             consequence = "they count as zero" if complete else "they are left out"
             note = f"{run} lacks {missing} of the {len(judgments)} queries of the qrels; {consequence}"
