@@ -23,10 +23,8 @@ from reranker_kd.distill.recipe import DistillRecipe, read_distill_recipe
 from reranker_kd.distill.report.report import Distilled, Report, make_report, write_report
 from reranker_kd.distill.students import Student, build_student
 from reranker_kd.distill.teachers.base import TeacherSettings
-from reranker_kd.distill.teachers.embeddings import embed_texts, encoder_of
-from reranker_kd.distill.teachers.ensemble import EnsembleSettings
-from reranker_kd.distill.teachers.model import ModelSettings
-from reranker_kd.distill.teachers.registry import make_teacher
+from reranker_kd.distill.teachers.model import ModelSettings, embed_texts, encoder_of
+from reranker_kd.distill.teachers.registry import EnsembleSettings, make_teacher
 from reranker_kd.distill.training.distiller import Distiller
 from reranker_kd.distill.training.stages import Stages
 from reranker_kd.errors import InputError, RecipeError
