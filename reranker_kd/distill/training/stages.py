@@ -72,9 +72,11 @@ class Stages:
             layers = self.layers if stage.reads & LAYERS.keys() else None
             distiller = Distiller(self.student, stage, layers, width)
         own = stage.model_dump(include={"steps", "learning_rate", "batch_groups"}, exclude_none=True)
-        training = self.recipe.training.model_copy(update=own)
         # After losses over layers or masked tokens alone, a score means nothing yet.
         can_rank = bool(self.validations) and not stage.reads.isdisjoint({"scores", "embeddings"})
+        if can_rank and (every := next((each.every for each in self.recipe.validation if each.every), None)):
+            own["save_every"] = every
+        training = self.recipe.training.model_copy(update=own)
         texts = TextDataset(self.groups, self.embeddings if "embeddings" in stage.reads else None)
         data = texts if stage.over == "texts" else self.groups
         with progress_bar(f"training, stage {number}", training.steps, "steps", quiet=self.quiet) as bar:
@@ -85,7 +87,6 @@ class Stages:
                 self.work / f"checkpoints-{number}",
                 seed=seed,
                 validate=self._validate if can_rank else None,
-                validate_every=next((each.every for each in self.recipe.validation if each.every), None),
                 progress=bar,
             )
 

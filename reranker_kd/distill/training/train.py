@@ -32,7 +32,6 @@ def train_stage(
     *,
     seed: int,
     validate: Callable[[], float] | None = None,
-    validate_every: int | None = None,
     progress: Advance,
 ) -> list[dict[str, float]]:
     """Train until ``settings.steps`` updates, or go on from the last checkpoint in ``folder``; return the log.
@@ -41,8 +40,7 @@ def train_stage(
     with the same seed gives the same weights on the same machine, interrupted or not.
 
     :param folder: for checkpoints; two are kept
-    :param validate: measures the student as it is; higher is better
-    :param validate_every: updates between two validations; None validates with every checkpoint
+    :param validate: measures the student as it is, with every checkpoint; higher is better
     :return: entries of step, loss and its parts, learning rate, validation
     """
     device = torch.device(settings.device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -52,7 +50,7 @@ def train_stage(
             if isinstance(module, PreTrainedModel):
                 module.set_attn_implementation("eager")
     steps = settings.steps
-    every = min(steps, (validate and validate_every) or settings.save_every)
+    every = min(steps, settings.save_every)
     arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=steps,
@@ -68,14 +66,12 @@ def train_stage(
         seed=seed,
         data_seed=seed,
         logging_steps=min(settings.log_every, steps),
-        save_strategy="steps",
         save_steps=every,
         save_total_limit=2,
         eval_strategy="steps" if validate else "no",
         eval_steps=every,
         load_best_model_at_end=validate is not None,
         metric_for_best_model=VALIDATION,
-        greater_is_better=True,
         remove_unused_columns=False,
         report_to="none",
         disable_tqdm=True,
