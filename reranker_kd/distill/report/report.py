@@ -17,7 +17,7 @@ from reranker_kd.distill.recipe import DistillRecipe
 from reranker_kd.distill.report.fidelity import Fidelity, fidelity
 from reranker_kd.distill.students import Student
 from reranker_kd.distill.teachers.base import Teacher
-from reranker_kd.distill.training.train import VALIDATION
+from reranker_kd.distill.training.stages import VALIDATION
 from reranker_kd.formats.files import atomic_writer
 from reranker_kd.provenance import software
 from reranker_kd.rerank.base import Reranker
