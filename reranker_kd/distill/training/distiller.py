@@ -95,8 +95,8 @@ class Distiller(torch.nn.Module):
                 f"student.hidden_size: {ours.hidden_size} does not divide into the teacher's "
                 f"{theirs.num_attention_heads} heads, whose relations are compared: take a multiple of them"
             )
-        depths = (len(layers_of(encoder)) for encoder in (student.encoder, teacher.encoder))
-        self._mapping = layer_mapping(*depths, stage.layer_mapping)
+        our_depth, their_depth = (len(layers_of(encoder)) for encoder in (student.encoder, teacher.encoder))
+        self._mapping = layer_mapping(our_depth, their_depth, stage.layer_mapping)
         # One for the embeddings, one for all layers (TinyBERT, equations 8 and 9).
         self._prepare_projections(LAYERS, ours.hidden_size, theirs.hidden_size)
         self._encoder = (student.encoder,)
