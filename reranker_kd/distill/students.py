@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from reranker_kd.inference.pair_tokenizer import FRAMINGS, PairTokenizer
 from reranker_kd.models.kind import Kind, Shape
 from reranker_kd.models.kinds import KINDS, token_encoder_of
 from reranker_kd.models.loading import load_tokenizer
@@ -36,11 +35,6 @@ class Student:
     def encoder(self) -> Any:
         """The transformer that reads pairs, for losses over layers; None without one."""
         return self.kind.encoder(self.network) if self.kind.reads == "pairs" else None
-
-    @property
-    def framed(self) -> type[PairTokenizer]:
-        """How its sequences are framed."""
-        return FRAMINGS[self.kind.framing]
 
     @property
     def parameters(self) -> int:
