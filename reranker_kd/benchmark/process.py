@@ -8,7 +8,6 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from signal import Signals
 from typing import Any
 
@@ -59,15 +58,12 @@ class SystemProcess:
 
     def close(self) -> None:
         """End the process, by force where it does not end when it is told."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        with suppress(BrokenPipeError):
-            self._process.stdin.close()
         try:
-            self._process.wait(_PATIENCE_S)
+            # Closes its stdin and waits.
+            self._process.communicate(timeout=_PATIENCE_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
-        self._process.stdout.close()
+            self._process.communicate()
         self._log.close()
 
     def _why_it_ended(self) -> str:

@@ -6,7 +6,6 @@ a round, and the median of the rounds' ratios is reported.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -98,37 +97,30 @@ class Benchmark:
     models: tuple[SystemResult, ...]
 
 
-def percentiles(milliseconds: Sequence[float]) -> dict[str, float]:
-    """Return p50, p95 and p99, interpolated linearly between order statistics."""
-    return {f"p{p}": float(np.percentile(milliseconds, p)) for p in (50, 95, 99)}
-
-
 def speed_of(timings: Timings, pairs: int, tokens: int | None = None) -> dict[str, Any]:
     """Return the medians over rounds, as :class:`SystemResult` names them.
 
-    Percentiles are taken over the queries of a round first.
+    Percentiles are taken over the queries of a round first, interpolated linearly between order statistics.
 
     :param pairs: how many a pass scored
     :param tokens: how many went through the network in a pass, padding not counted
     """
-    rounds = [percentiles(queries) for queries in timings.query_ms]
+    rounds = [np.percentile(queries, (50, 95, 99)) for queries in timings.query_ms]
     return {
         "pairs_per_second": median(pairs / seconds for seconds in timings.seconds),
-        "query_ms": {name: median(figures[name] for figures in rounds) for name in rounds[0]},
+        "query_ms": dict(zip(("p50", "p95", "p99"), np.median(rounds, axis=0).tolist(), strict=True)),
         "cold_start_s": median(timings.cold_start_s),
         "tokens_per_second": None if tokens is None else tokens / median(timings.seconds),
     }
 
 
-def ratio(timings: Timings, baseline: Timings) -> float:
-    """Return how many times the baseline's pairs a second this is."""
-    return median(theirs / own for own, theirs in zip(timings.seconds, baseline.seconds, strict=True))
-
-
-def query_ratio(timings: Timings, baseline: Timings) -> float:
-    """Return how many times shorter than the baseline's the median query is."""
+def ratios(timings: Timings, baseline: Timings) -> dict[str, float]:
+    """Return ``ratio`` and ``query_ratio``, as :class:`SystemResult` has them."""
     rounds = zip(timings.query_ms, baseline.query_ms, strict=True)
-    return median(median(theirs) / median(own) for own, theirs in rounds)
+    return {
+        "ratio": median(theirs / own for own, theirs in zip(timings.seconds, baseline.seconds, strict=True)),
+        "query_ratio": median(median(theirs) / median(own) for own, theirs in rounds),
+    }
 
 
 def score_gap(scores: npt.ArrayLike, reference: npt.ArrayLike) -> dict[str, float] | None:

@@ -16,7 +16,7 @@ from reranker_kd.benchmark.process import SystemProcess
 from reranker_kd.benchmark.results import Timings
 from reranker_kd.benchmark.systems import System
 from reranker_kd.errors import ModelError
-from reranker_kd.rerank.base import Request
+from reranker_kd.rerank.base import Pair, Request
 
 _WARM_PAIRS = 512
 """Pairs scored before anything is timed: enough to meet the lengths that there are."""
@@ -33,6 +33,7 @@ class Outcome:
     :param process: the one at work
     """
 
+    system: System
     timings: Timings = field(default_factory=Timings)
     scores: list[list[float]] = field(default_factory=list)
     description: dict[str, Any] = field(default_factory=dict)
@@ -43,18 +44,53 @@ class Outcome:
     source: str = ""
     process: SystemProcess | None = None
 
-    def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
-        """Return the answer of the process at work."""
-        assert self.process is not None
-        answer = self.process.ask(do, **arguments)
-        self.peak_memory_bytes = answer["peak_memory_bytes"]
-        return answer
+    def prepare(self, scratch: Path, max_length: int) -> str:
+        """Find the model, and let a peer convert it where it needs that; no part of any figure."""
+        folder = self.system.folder
+        self.source = self.system.model
+        if self.system.peer:
+            # Peers know no names of ours.
+            new = str(Path(tempfile.mkdtemp(dir=scratch), "model"))
+            with closing(SystemProcess(self.system.command)) as process:
+                self.source = process.ask("prepare", model=str(folder), folder=new, max_length=max_length)["model"]
+            folder = Path(self.source)
+        self.folder_bytes = None if folder is None else folder_bytes(folder)
+        return "ready"
+
+    def start(self, keywords: Mapping[str, Any], pair: Pair) -> str:
+        """Start a fresh process in place of the one before, and time it up to the first score."""
+        self.stop()
+        self.process = SystemProcess(self.system.command)
+        asked = {"backend": self.system.backend, "precision": self.system.precision}
+        keywords = {**keywords, **{name: value for name, value in asked.items() if value is not None}}
+        self.description = self._ask("start", model=self.source, keywords=keywords, pair=pair)["description"]
+        self.timings.cold_start_s.append(time.perf_counter() - self.process.started)
+        return f"first score after {self.timings.cold_start_s[-1]:.1f} s"
+
+    def warm(self, queries: Sequence[tuple[str, list[str]]]) -> str:
+        """Hand the queries over, and have some scored untimed."""
+        self.software = self._ask("warm", queries=queries, pairs=_WARM_PAIRS)["software"]
+        return "warm"
+
+    def measure(self) -> str:
+        """Time all pairs together, then each query alone."""
+        scored = self._ask("pairs")
+        self.timings.seconds.append(scored["seconds"])
+        self.scores = scored["scores"]
+        self.timings.query_ms.append(self._ask("queries")["milliseconds"])
+        return f"{sum(map(len, self.scores)) / scored['seconds']:.1f} pairs/s"
 
     def stop(self) -> None:
         """End the process, where there is one."""
         if self.process is not None:
             self.process.close()
             self.process = None
+
+    def _ask(self, do: str, **arguments: Any) -> dict[str, Any]:
+        assert self.process is not None
+        answer = self.process.ask(do, **arguments)
+        self.peak_memory_bytes = answer["peak_memory_bytes"]
+        return answer
 
 
 def run_rounds(
@@ -75,88 +111,36 @@ def run_rounds(
     :param on_event: called with a line about what was done
     :return: the outcome of every system, and the machine's rate of matrix products in every round, by precision
     """
-    outcomes = {system: Outcome() for system in systems}
+    outcomes = {system: Outcome(system) for system in systems}
+    queries = [(query.text, [str(candidate.text) for candidate in candidates]) for query, candidates in workload]
+    first_pair = queries[0][0], queries[0][1][0]
     rates = []
+
+    def turn(act: Callable[[Outcome], str]) -> None:
+        for system, outcome in outcomes.items():
+            if outcome.error is None:
+                try:
+                    said = act(outcome)
+                except ModelError as error:
+                    said = outcome.error = _with_remedy(system, str(error))
+                    outcome.stop()
+                on_event(f"{system.name}: {said}")
+
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reranker-kd-benchmark-")))
         for outcome in outcomes.values():
             stack.callback(outcome.stop)
-        bench = _Bench(outcomes, workload, keywords, scratch, on_event)
-        bench.turn(bench.prepare)
+        turn(lambda outcome: outcome.prepare(scratch, keywords["max_length"]))
         for _ in range(repeats):
-            bench.turn(bench.start)
-        bench.turn(bench.warm)
+            turn(lambda outcome: outcome.start(keywords, first_pair))
+        turn(lambda outcome: outcome.warm(queries))
         for _ in range(repeats):
             rates.append(matrix_product_rates(keywords.get("device")))
-            bench.turn(bench.measure)
+            turn(Outcome.measure)
     return outcomes, rates
 
 
-@dataclass(frozen=True, slots=True)
-class _Bench:
-    """The systems at work, and what has come out of them so far."""
-
-    outcomes: dict[System, Outcome]
-    workload: Sequence[Request]
-    keywords: Mapping[str, Any]
-    scratch: Path
-    on_event: Callable[[str], None]
-
-    def turn(self, act: Callable[[System, Outcome], str]) -> None:
-        """Let each system that has not failed do something; ``act`` says what came of it."""
-        for system, outcome in self.outcomes.items():
-            if outcome.error is not None:
-                continue
-            try:
-                said = act(system, outcome)
-            except ModelError as error:
-                said = outcome.error = _with_remedy(system, error)
-                outcome.stop()
-            self.on_event(f"{system.name}: {said}")
-
-    def prepare(self, system: System, outcome: Outcome) -> str:
-        """Find the model, and let a peer convert it where it needs that; no part of any figure."""
-        folder = system.folder
-        outcome.source = system.model
-        if system.peer:
-            # Peers know no names of ours.
-            new = str(Path(tempfile.mkdtemp(dir=self.scratch), "model"))
-            with closing(SystemProcess(system.command)) as process:
-                answer = process.ask("prepare", model=str(folder), folder=new, max_length=self.keywords["max_length"])
-            outcome.source = answer["model"]
-            folder = Path(outcome.source)
-        outcome.folder_bytes = None if folder is None else folder_bytes(folder)
-        return "ready"
-
-    def start(self, system: System, outcome: Outcome) -> str:
-        """Start a fresh process in place of the one before, and time it up to the first score."""
-        outcome.stop()
-        outcome.process = SystemProcess(system.command)
-        asked = {"backend": system.backend, "precision": system.precision}
-        keywords = {**self.keywords, **{name: value for name, value in asked.items() if value is not None}}
-        query, (first, *_) = self.workload[0]
-        answer = outcome.ask("start", model=outcome.source, keywords=keywords, pair=(query.text, first.text))
-        outcome.timings.cold_start_s.append(time.perf_counter() - outcome.process.started)
-        outcome.description = answer["description"]
-        return f"first score after {outcome.timings.cold_start_s[-1]:.1f} s"
-
-    def warm(self, system: System, outcome: Outcome) -> str:  # noqa: ARG002
-        """Hand the queries over, and have some scored untimed."""
-        queries = [(query.text, [candidate.text for candidate in candidates]) for query, candidates in self.workload]
-        outcome.software = outcome.ask("warm", queries=queries, pairs=_WARM_PAIRS)["software"]
-        return "warm"
-
-    def measure(self, system: System, outcome: Outcome) -> str:  # noqa: ARG002
-        """Time all pairs together, then each query alone."""
-        scored = outcome.ask("pairs")
-        outcome.timings.seconds.append(scored["seconds"])
-        outcome.scores = scored["scores"]
-        outcome.timings.query_ms.append(outcome.ask("queries")["milliseconds"])
-        return f"{sum(map(len, outcome.scores)) / scored['seconds']:.1f} pairs/s"
-
-
-def _with_remedy(system: System, error: ModelError) -> str:
-    message = str(error)
-    if system.peer is None or not message.startswith("ModuleNotFoundError"):
-        return message
-    return f"{message}: name a Python that has it by --peer-python, in place of {system.python}"
+def _with_remedy(system: System, fault: str) -> str:
+    if system.peer is None or not fault.startswith("ModuleNotFoundError"):
+        return fault
+    return f"{fault}: name a Python that has it by --peer-python, in place of {system.python}"

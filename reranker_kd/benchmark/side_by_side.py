@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import cache
 from itertools import chain, islice
 from statistics import median
@@ -12,12 +11,11 @@ from typing import Any
 
 from reranker_kd.benchmark.machine import describe_machine
 from reranker_kd.benchmark.network_cost import NetworkCost, network_cost
-from reranker_kd.benchmark.results import Benchmark, SystemResult, query_ratio, ratio, score_gap, speed_of
+from reranker_kd.benchmark.results import Benchmark, SystemResult, ratios, score_gap, speed_of
 from reranker_kd.benchmark.rounds import run_rounds
 from reranker_kd.benchmark.systems import System, same_weights
 from reranker_kd.errors import InputError, ModelError
-from reranker_kd.evaluate.evaluation import evaluate_run
-from reranker_kd.evaluate.measures import parse_measures
+from reranker_kd.evaluate.evaluation import evaluate
 from reranker_kd.rerank.base import Request, pairs_of
 from reranker_kd.rerank.rerank_run import check_topics, docids_within, requests_of
 from reranker_kd.types import Qrels, Run, TextSource, Topics, in_rank_order
@@ -63,7 +61,8 @@ def benchmark(
     pairs = [pair for request in workload for pair in pairs_of(*request)]
     keywords = {"max_length": max_length, **({} if device is None else {"device": device})}
     outcomes, rates = run_rounds(systems, workload, keywords, repeats=repeats, on_event=on_event)
-    ceiling = {name: median(of_round[name] for of_round in rates) for name in rates[0]}
+    flops = {name: median(of_round[name] for of_round in rates) for name in rates[0]}
+    ceiling = max(flops.values())
 
     @cache
     def cost(model: str) -> NetworkCost:
@@ -77,7 +76,20 @@ def benchmark(
     def result(system: System) -> SystemResult:
         outcome, reference, costs = outcomes[system], outcomes[baseline], cost(system.model)
         said, timings = outcome.description, outcome.timings
-        known = SystemResult(
+        figures: dict[str, Any] = {}
+        if outcome.error is None:
+            figures = speed_of(timings, len(pairs), costs.tokens) | {
+                "peak_memory_bytes": outcome.peak_memory_bytes,
+                "ceiling_share": costs.operations and costs.operations / median(timings.seconds) / ceiling,
+                "quality": {} if qrels is None else _quality(workload, outcome.scores, qrels),
+                "rounds": timings,
+            }
+            if reference.error is None:
+                figures |= ratios(timings, reference.timings)
+                if system != baseline and same_weights(system, baseline):
+                    ours, theirs = ([*chain.from_iterable(side.scores)] for side in (outcome, reference))
+                    figures |= {"score_gap": score_gap(ours, theirs)}
+        return SystemResult(
             system=system.name,
             model=system.tag,
             backend=system.peer or said.get("backend") or system.backend,
@@ -87,30 +99,12 @@ def benchmark(
             tokens=costs.tokens,
             software=outcome.software,
             error=outcome.error,
-        )
-        if outcome.error is not None:
-            return known
-        known = replace(
-            known,
-            **speed_of(timings, len(pairs), known.tokens),
-            peak_memory_bytes=outcome.peak_memory_bytes,
-            ceiling_share=costs.operations and costs.operations / median(timings.seconds) / max(ceiling.values()),
-            quality={} if qrels is None else _quality(workload, outcome.scores, qrels),
-            rounds=timings,
-        )
-        if reference.error is not None:
-            return known
-        ours, theirs = ([*chain.from_iterable(side.scores)] for side in (outcome, reference))
-        return replace(
-            known,
-            ratio=ratio(timings, reference.timings),
-            query_ratio=query_ratio(timings, reference.timings),
-            score_gap=score_gap(ours, theirs) if system != baseline and same_weights(system, baseline) else None,
+            **figures,
         )
 
     results = {system: result(system) for system in systems}
     return Benchmark(
-        machine={**describe_machine(device), "matrix_product_flops": ceiling},
+        machine={**describe_machine(device), "matrix_product_flops": flops},
         settings={**settings, "max_length": max_length, "repeats": repeats},
         queries=len(workload),
         pairs=len(pairs),
@@ -125,4 +119,4 @@ def _quality(workload: Sequence[Request], scores: Sequence[Sequence[float]], qre
         query.qid: in_rank_order(dict(zip([candidate.docid for candidate in candidates], of_query, strict=True)))
         for (query, candidates), of_query in zip(workload, scores, strict=True)
     }
-    return evaluate_run(run, qrels, parse_measures(QUALITY)).means
+    return evaluate(run, qrels, QUALITY).means

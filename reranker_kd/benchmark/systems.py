@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reranker_kd.errors import InputError
 from reranker_kd.inference.options import full_precision
-from reranker_kd.models.exported import read_export
+from reranker_kd.models.exported import Export, read_export
 from reranker_kd.models.folder import content_hash
 from reranker_kd.models.kinds import kind_of
 from reranker_kd.models.registry import local_folder
@@ -38,6 +38,11 @@ class System:
     def folder(self) -> Path | None:
         """The folder of the model, where it lies on this machine."""
         return local_folder(self.model)
+
+    @property
+    def export(self) -> Export | None:
+        """What the model is an export of; None of one that is no export, or not on this machine."""
+        return None if self.folder is None else read_export(self.folder)
 
     @property
     def tag(self) -> str:
@@ -72,21 +77,22 @@ def systems_of(
     :param python: the Python that has the peers; None for this one
     :raises InputError: two systems of one name, a peer without a file, or peers without a model that they can run
     """
+    alone = [System(model) for model in models]
     systems = [
-        System(model, backend or None, full_precision(precision) or None)
-        for model in models
+        replace(system, backend=backend or None, precision=full_precision(precision) or None)
+        for system in alone
         for backend, _, precision in (asked.partition(":") for asked in backends or ("",))
-        if not _is_export(model)
+        if system.export is None
     ]
-    systems += [System(model) for model in models if _is_export(model)]
-    shared = [model for model in models if _runs_elsewhere(model)] if peers else []
+    systems += [system for system in alone if system.export is not None]
+    shared = [system for system in alone if _runs_elsewhere(system.folder)] if peers else []
     if peers and not shared:
         raise InputError("peers run cross-encoders that save_pretrained wrote, and there is none among the models")
-    for model in shared:
+    for system in shared:
         for file, _, name in (peer.rpartition(":") for peer in peers):
             if not Path(file).is_file():
                 raise InputError(f"{file or name}: no such file: give a peer as FILE:NAME, see docs/benchmarking.md")
-            systems.append(System(model, peer=name, file=file, python=python or sys.executable))
+            systems.append(replace(system, peer=name, file=file, python=python or sys.executable))
     names = [system.name for system in systems]
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"two systems are called {twice[0]!r}: name each once, by folders of different names")
@@ -116,20 +122,12 @@ def same_weights(one: System, other: System) -> bool:
 
 
 def _weights(system: System) -> str:
-    folder = system.folder
-    if folder is None:
-        return system.model
-    export = read_export(folder)
-    return content_hash(folder) if export is None else export.source["sha256"]
+    if system.export is not None:
+        return system.export.source["sha256"]
+    return system.model if system.folder is None else content_hash(system.folder)
 
 
-def _is_export(model: str) -> bool:
-    folder = local_folder(model)
-    return folder is not None and read_export(folder) is not None
-
-
-def _runs_elsewhere(model: str) -> bool:
-    folder = local_folder(model)
+def _runs_elsewhere(folder: Path | None) -> bool:
     if folder is None or not (folder / "model.safetensors").is_file():
         return False
     kind = kind_of(folder)

@@ -7,19 +7,21 @@ from typing import Any
 
 import click
 
-from reranker_kd.cli.options import COUNT, Verb, echo_table, partner, quiet_option, texts_options, topics_options
+from reranker_kd.cli.options import (
+    COUNT,
+    Verb,
+    echo_table,
+    model_option,
+    partner,
+    quiet_option,
+    texts_options,
+    topics_options,
+)
 from reranker_kd.sections import GoesWith
 
 
 @click.command(cls=Verb)
-@click.option(
-    "--model",
-    "models",
-    multiple=True,
-    required=True,
-    metavar="NAME",
-    help="Model: a folder, a name that reranker-kd models lists, or a hub id. Repeatable.",
-)
+@model_option("Model", ". Repeatable.", several=True, required=True)
 @click.option("--candidates", required=True, metavar="RUN", help="The run whose candidates are scored.")
 @topics_options
 @texts_options

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from reranker_kd.cli.evaluate import measures_option
-from reranker_kd.cli.options import COUNT, Verb, partner, qrels_option, relevance_level_option
+from reranker_kd.cli.options import COUNT, Verb, format_option, partner, qrels_option, relevance_level_option
 from reranker_kd.compare.comparison import CORRECTIONS
 from reranker_kd.errors import InputError
 from reranker_kd.sections import GoesWith, NotWith
@@ -53,19 +53,10 @@ from reranker_kd.sections import GoesWith, NotWith
     help="Level of the tests; confidence intervals are at 1 - alpha.",
 )
 @click.option(
-    "--resamples",
-    type=click.IntRange(min=100),
-    default=10_000,
-    help="Of the bootstrap and of the randomisation test.",
+    "--resamples", type=click.IntRange(min=100), default=10_000, help="Of the bootstrap and of the randomisation test."
 )
 @click.option("-q", "--per-query", is_flag=True, help="JSON: also the figures of each query.")
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["table", "json", "csv", "latex", "markdown"]),
-    default="table",
-    help="Layout of the output; JSON and CSV have all digits.",
-)
+@format_option(["table", "json", "csv", "latex", "markdown"], "Layout of the output; JSON and CSV have all digits.")
 @click.option("--output", metavar="FILE", help="Write there in place of stdout.")
 @click.option("--html", metavar="FILE", help="Write a page of tables, pictures and queries, whole in itself.")
 @click.option("--plots", metavar="DIR", help="Write the pictures as PNG and SVG, and their data as CSV.")
@@ -73,12 +64,7 @@ from reranker_kd.sections import GoesWith, NotWith
 @click.option("--index", metavar="DIR|NAME", help="Lucene index with the texts for --html.")
 @click.option("--collection", metavar="FILE|DIR", help="Collection with the texts, in place of --index.")
 @click.option("--submission", metavar="DIR", help="Check the runs and write a folder to submit; needs --topics.")
-@click.option(
-    "--submission-depth",
-    type=COUNT,
-    default=1000,
-    help="Documents that the track allows for a query.",
-)
+@click.option("--submission-depth", type=COUNT, default=1000, help="Documents that the track allows for a query.")
 @partner(NotWith("index"), "collection")
 @partner(GoesWith("topics"), "submission")
 @partner(GoesWith("submission"), "submission_depth")
@@ -88,11 +74,6 @@ def compare(
     per_query: bool,
     output_format: str,
     output: str | None,
-    html: str | None,
-    plots: str | None,
-    topics: str | None,
-    index: str | None,
-    collection: str | None,
     submission: str | None,
     submission_depth: int,
     **options: Any,
@@ -108,6 +89,8 @@ def compare(
     from reranker_kd.compare.tables import comparison_text
     from reranker_kd.formats.files import atomic_writer
 
+    pictures = {key: options.pop(key) for key in ("html", "plots")}
+    inputs = {key: options.pop(key) for key in ("topics", "index", "collection")}
     comparison = compare_runs(_systems(runs, groups), **options)
     for system in comparison.systems:
         if missing := len(system.missing_queries):
@@ -120,18 +103,16 @@ def compare(
     else:
         with atomic_writer(output) as stream:
             stream.write(f"{text}\n")
-    if html or plots:
+    if any(pictures.values()):
         from reranker_kd.compare.reports import write_reports
 
-        notes = write_reports(comparison, html=html, plots=plots, topics=topics, index=index, collection=collection)
-        click.echo("\n".join(notes), err=True)
-    if submission and topics:
+        click.echo("\n".join(write_reports(comparison, **pictures, **inputs)), err=True)
+    if submission:
         from reranker_kd.experiment.submission import write_checked_submission
         from reranker_kd.formats.validate import Rules
 
         files = [run for system in comparison.systems for run in system.runs]
-        rules = Rules(depth=submission_depth)
-        write_checked_submission(submission, files, topics=topics, index=index, collection=collection, rules=rules)
+        write_checked_submission(submission, files, **inputs, rules=Rules(depth=submission_depth))
 
 
 def _systems(runs: Sequence[str], groups: Sequence[str]) -> dict[str, list[str]]:

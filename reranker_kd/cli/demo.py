@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import click
 
-from reranker_kd.cli.options import COUNT, echo_table, quiet_option
+from reranker_kd.cli.options import COUNT, echo_table, model_option, quiet_option
 from reranker_kd.models.registry import bundled_students
 
 
 @click.command()
 @click.option("--output", default="demo-output", metavar="DIR", help="Folder for all that is made.")
-@click.option(
-    "--model",
-    "models",
-    multiple=True,
-    default=tuple(bundled_students()),
-    metavar="NAME",
-    help="Reranker; may be repeated.",
-)
+@model_option("Reranker", ". Repeatable.", several=True, default=tuple(bundled_students()))
 @click.option("--depth", type=COUNT, default=50, help="Candidates to rerank.")
 @quiet_option
 def demo(output: str, models: tuple[str, ...], depth: int, quiet: bool) -> None:

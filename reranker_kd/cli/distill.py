@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import click
 
-from reranker_kd.cli.options import quiet_option
+from reranker_kd.cli.options import changes_option, quiet_option
 
 
 @click.command()
 @click.argument("recipe", metavar="RECIPE")
 @click.option("--output", required=True, metavar="DIR", help="The student's folder.")
-@click.option(
-    "--set",
-    "changes",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Change the recipe: training.steps=100, student.layers=3. Repeatable.",
-)
+@changes_option
 @click.option(
     "--cache",
     metavar="DIR",

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from reranker_kd.cli.options import COUNT, Verb, model_options, model_or, partner, quiet_option, section
+from reranker_kd.cli.options import COUNT, Verb, model_option, model_options, model_or, partner, quiet_option, section
 from reranker_kd.inference.options import ModelOptions
 from reranker_kd.models.registry import DEFAULT_BI_ENCODER
 from reranker_kd.sections import NotWith
@@ -18,11 +18,7 @@ _ENCODING = ["model", *ModelOptions.model_fields, "part_size", "shard_id", "shar
 
 @click.command(cls=Verb)
 @click.option("--collection", metavar="FILE|DIR", help="Collection to encode.")
-@click.option(
-    "--model",
-    metavar="NAME",
-    help=f"Bi-encoder: a folder, a name of reranker-kd models, or a hub id.  [default: {DEFAULT_BI_ENCODER}]",
-)
+@model_option("Bi-encoder", f".  [default: {DEFAULT_BI_ENCODER}]")
 @click.option(
     "--embeddings",
     metavar="DIR",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from reranker_kd.cli.options import echo_table, qrels_option, relevance_level_option
+from reranker_kd.cli.options import echo_table, format_option, qrels_option, relevance_level_option
 from reranker_kd.evaluate.measures import DEFAULT_MEASURES
 
 measures_option = click.option(
@@ -29,13 +29,7 @@ measures_option = click.option(
     default=True,
     help="Count queries of the qrels that a run lacks as zero (trec_eval -c), or leave them out.",
 )
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["table", "json", "tsv"]),
-    default="table",
-    help="Layout of the output; JSON has all digits.",
-)
+@format_option(["table", "json", "tsv"], "Layout of the output; JSON has all digits.")
 def evaluate(
     runs: tuple[str, ...],
     qrels: str,
@@ -63,7 +57,7 @@ def evaluate(
         figures = evaluation.evaluate(
             run, judgments, measures, relevance_level=relevance_level, missing_as_zero=complete
         )
-        evaluated.append(tables.EvaluatedRun(run, figures))
+        evaluated.append((run, figures))
         if missing := len(figures.missing_queries):
             consequence = "they count as zero" if complete else "they are left out"
             note = f"{run} lacks {missing} of the {len(judgments)} queries of the qrels; {consequence}"

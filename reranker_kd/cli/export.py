@@ -7,19 +7,16 @@ from typing import Any
 
 import click
 
-from reranker_kd.cli.options import Choice, Verb, partner
+from reranker_kd.cli.options import Choice, Verb, format_option, model_option, partner
 from reranker_kd.sections import GoesWith
 
 
 @click.command(cls=Verb)
-@click.option("--model", required=True, metavar="NAME", help="Model: a folder, a name of reranker-kd models, a hub id.")
+@model_option("Model", required=True)
 @click.option("--output", required=True, metavar="DIR", help="Folder to write; an earlier export there is replaced.")
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["openvino", "onnx", "torch"]),
-    default="openvino",
-    help="Which backend opens it; torch: a folder like the model's own, its weights in another precision.",
+@format_option(
+    ["openvino", "onnx", "torch"],
+    "Which backend opens it; torch: a folder like the model's own, its weights in another precision.",
 )
 @click.option(
     "--precision",

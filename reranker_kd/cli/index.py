@@ -36,17 +36,17 @@ from reranker_kd.sections import GoesWith
 @partner(GoesWith("collection_class"), "generator", "fields")
 def index(collection: str, index: str, collection_class: str | None, quiet: bool, **options: Any) -> None:
     """Build a Lucene index from a collection, with positions, document vectors and texts stored."""
-    from reranker_kd.progress import progress_bar
-    from reranker_kd.retrieve.indexing import build_index, build_index_with_class
-
     if collection_class:
+        from reranker_kd.retrieve.indexing import build_index_with_class
+
         build_index_with_class(collection, collection_class, index, **options)
         click.echo(f"indexed {collection} into {index}", err=True)
         return
+    from reranker_kd.experiment.stages import index_collection
+
     start = time.perf_counter()
-    with progress_bar("indexing", None, "documents", quiet=quiet) as bar:
-        settings = {key: options[key] for key in ("threads", "overwrite")}
-        indexed, empty = build_index(collection, index, on_progress=bar.advance, **settings)
+    settings = {key: options[key] for key in ("threads", "overwrite")}
+    indexed, empty = index_collection(collection, index, quiet=quiet, **settings)
     seconds = time.perf_counter() - start
     click.echo(f"indexed {indexed} documents into {index} in {seconds:.1f} s", err=True)
     if empty:

@@ -11,6 +11,8 @@ from typing import Any, get_args
 
 import click
 
+from reranker_kd.cli.options import format_option
+
 # Group -> the registry that it lists, so that nothing heavy is imported before the command runs.
 _REGISTRIES = {
     "methods": "reranker_kd.distill.methods:METHODS",
@@ -25,7 +27,7 @@ _REGISTRIES = {
 
 
 @click.command()
-@click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table", help="Output.")
+@format_option(["table", "json"], "Output.")
 def models(output_format: str) -> None:
     """List what can be named: rerankers, distillation methods and losses, and what students and teachers are made of.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import reduce
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
@@ -148,6 +148,22 @@ def _spelled_in(context: click.Context) -> Callable[[str], str]:
     return lambda key: names.get(key, f"--{key.replace('_', '-')}")
 
 
+def model_option(what: str, note: str = ".", *, several: bool = False, **keywords: Any) -> Callable[[Any], Any]:
+    """Return the option that names a model, or ``models`` where it may be repeated.
+
+    :param note: goes on after what a name may be
+    """
+    message = f"{what}: a folder, a name that reranker-kd models lists, or a hub id{note}"
+    return click.option(
+        "--model", "models" if several else "model", multiple=several, metavar="NAME", help=message, **keywords
+    )
+
+
+def format_option(layouts: Sequence[str], note: str) -> Callable[[Any], Any]:
+    """Return the option for the layout of what is printed, the first by default."""
+    return click.option("--format", "output_format", type=click.Choice(layouts), default=layouts[0], help=note)
+
+
 topics_options = together(
     click.option("--topics", required=True, metavar="FILE|NAME", help="Topics file, or a name that Pyserini knows."),
     click.option(
@@ -155,6 +171,14 @@ topics_options = together(
         type=click.Choice(["tsv", "trec", "xml", "jsonl"]),
         help="Format of the topics file.  [default: detected from its content]",
     ),
+)
+
+changes_option = click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a key of the recipe, with dots into sections: retrieve.hits=100, training.steps=100. Repeatable.",
 )
 
 texts_options = together(

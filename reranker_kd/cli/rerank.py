@@ -10,6 +10,7 @@ import click
 
 from reranker_kd.cli.options import (
     Verb,
+    model_option,
     model_or,
     options_of,
     partner,
@@ -32,13 +33,10 @@ _SEARCH = ["k1", "b", "rm3", "rocchio", "qld", "fields", "language", "batch_size
 @click.option("--candidates", metavar="RUN", help="The run to rerank.  [default: retrieved from --index]")
 @topics_options
 @texts_options
-@click.option(
-    "--model",
-    "models",
-    multiple=True,
-    metavar="NAME",
-    help="Reranker: a folder, a name that reranker-kd models lists, or a hub id; or a cascade of them, "
-    f"'NAME:100 > NAME:20'. Repeatable.  [default: {DEFAULT_RERANKER}]",
+@model_option(
+    "Reranker",
+    f"; or a cascade of them, 'NAME:100 > NAME:20'. Repeatable.  [default: {DEFAULT_RERANKER}]",
+    several=True,
 )
 @run_option
 @quiet_option

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from reranker_kd.cli.options import echo_table, quiet_option
+from reranker_kd.cli.options import changes_option, echo_table, quiet_option
 
 
 @click.command()
@@ -12,7 +12,7 @@ from reranker_kd.cli.options import echo_table, quiet_option
 @click.option(
     "--output", metavar="DIR", help="Folder for runs and figures.  [default: the recipe's path without .yaml]"
 )
-@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a key, as in retrieve.hits=100.")
+@changes_option
 @click.option(
     "--submission", metavar="DIR", help="Check the reranked runs by a track's rules and write a folder to submit."
 )

@@ -10,6 +10,7 @@ import click
 from reranker_kd.cli.options import (
     COUNT,
     Verb,
+    model_option,
     model_options,
     model_or,
     options_of,
@@ -25,12 +26,7 @@ from reranker_kd.models.registry import DEFAULT_BI_ENCODER
 
 @click.command(cls=Verb)
 @click.option("--index", required=True, metavar="DIR", help="Embeddings: by reranker-kd encode, or by Pyserini.")
-@click.option(
-    "--model",
-    metavar="NAME",
-    help="The bi-encoder that made them: a folder, a name that reranker-kd models lists, or a hub id.  "
-    f"[default: {DEFAULT_BI_ENCODER}]",
-)
+@model_option("The bi-encoder that made them", f".  [default: {DEFAULT_BI_ENCODER}]")
 @topics_options
 @run_option
 @options_of(Output)

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from reranker_kd.cli.options import Verb, model_options, options_of, quiet_option, section
+from reranker_kd.cli.options import Verb, model_option, model_options, options_of, partner, quiet_option, section
 from reranker_kd.errors import InputError
 from reranker_kd.inference.options import ModelOptions
+from reranker_kd.sections import NotWith
 from reranker_kd.serve.limits import Limits
-
-if TYPE_CHECKING:
-    from reranker_kd.retrieve.lucene import LuceneIndex
 
 API_KEY_VARIABLE = "RERANKER_KD_API_KEY"
 
@@ -26,14 +23,7 @@ API_KEY_VARIABLE = "RERANKER_KD_API_KEY"
 @click.command(cls=Verb)
 @click.option("--index", metavar="DIR|NAME", help="Lucene index that stores the texts, or a prebuilt one.")
 @click.option("--collection", metavar="FILE|DIR", help="Collection, indexed anew at each start, in place of --index.")
-@click.option(
-    "--model",
-    "models",
-    multiple=True,
-    required=True,
-    metavar="NAME",
-    help="Reranker: a folder, a name that reranker-kd models lists, or a hub id. Repeatable.",
-)
+@model_option("Reranker", ". Repeatable.", several=True, required=True)
 @click.option(
     "--example",
     "examples",
@@ -54,6 +44,7 @@ API_KEY_VARIABLE = "RERANKER_KD_API_KEY"
 @options_of(Limits)
 @model_options
 @quiet_option
+@partner(NotWith("index"), "collection")
 def serve(
     index: str | None,
     collection: str | None,
@@ -68,11 +59,12 @@ def serve(
 
     POST /rerank and /search, GET /models, /health and /docs. SIGTERM and Ctrl-C finish what runs.
     """
-    if index is not None and collection is not None:
-        raise click.UsageError("give the documents by --index or by --collection, one of the two")
-    _check_installed()
+    if lacking := [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]:
+        raise InputError(f"serve needs {' and '.join(lacking)}: pip install 'reranker-kd[serve]'")
+    from reranker_kd.experiment.stages import index_collection
     from reranker_kd.rerank.cascade import tag_of
     from reranker_kd.rerank.registry import load_reranker
+    from reranker_kd.retrieve.named_inputs import open_index
     from reranker_kd.serve.app import create_app
     from reranker_kd.serve.server import LOOPBACK_NAMES, address_of, is_loopback, listen, make_server, run_until_stopped
     from reranker_kd.serve.service import Service, sample_queries
@@ -82,8 +74,13 @@ def serve(
         raise click.UsageError("two models would have the same name: name each once, by folders of different names")
     api_key = _api_key(api_key_file)
     limits = section(Limits, options)
-    # Before anything that takes long: a port that is taken shows at once.
-    with listen(host, port) as listening, _opened(index, collection, quiet=options["quiet"]) as opened:
+    with ExitStack() as stack:
+        # Before anything that takes long: a port that is taken shows at once.
+        listening = stack.enter_context(listen(host, port))
+        if collection is not None:
+            index = str(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reranker-kd-")), "index"))
+            index_collection(collection, index, quiet=options["quiet"])
+        opened = None if index is None else stack.enter_context(closing(open_index(index)))
         asked = section(ModelOptions, options).changed()
         rerankers = {name: load_reranker(model, **asked) for name, model in names.items()}
         if opened is not None and not examples:
@@ -96,12 +93,6 @@ def serve(
         run_until_stopped(make_server(application, limits), listening)
 
 
-def _check_installed() -> None:
-    lacking = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
-    if lacking:
-        raise InputError(f"serve needs {' and '.join(lacking)}: pip install 'reranker-kd[serve]'")
-
-
 def _api_key(file: str | None) -> str | None:
     if file is None:
         return os.environ.get(API_KEY_VARIABLE) or None
@@ -109,18 +100,3 @@ def _api_key(file: str | None) -> str | None:
     if not key.isascii() or not key.isprintable() or not key:
         raise InputError(f"{file}: expected an API key of printable ASCII in one line")
     return key
-
-
-@contextmanager
-def _opened(index: str | None, collection: str | None, *, quiet: bool) -> Iterator[LuceneIndex | None]:
-    if index is None and collection is None:
-        yield None
-        return
-    from reranker_kd.experiment.stages import index_collection
-    from reranker_kd.retrieve.lucene import LuceneIndex
-
-    with tempfile.TemporaryDirectory(prefix="reranker-kd-") as temporary:
-        if collection is not None:
-            index = str(index_collection(collection, Path(temporary) / "index", quiet=quiet))
-        with closing(LuceneIndex(index or "")) as opened:
-            yield opened

@@ -89,13 +89,8 @@ def compare(
         baseline=first,
         candidates=None if candidates is None or isinstance(candidates, dict) else str(candidates),
         systems=tuple(
-            replace(
-                system,
-                cost=costs.get(system.name),
-                model=models.get(system.name),
-                differences=differences.get(system.name, {}),
-            )
-            for system in systems
+            replace(each, cost=costs.get(each.name), model=models.get(each.name), differences=differences[each.name])
+            for each in systems
         ),
         agreement=_agreement(systems, measured),
         settings=settings,
@@ -129,34 +124,30 @@ def _differences(
 ) -> dict[str, dict[str, Difference]]:
     """Return name of a system -> measure name -> its difference to the baseline."""
     figures = {s.name: np.array([list(by_qid.values()) for by_qid in s.per_query.values()]) for s in systems}
+    differences: dict[str, dict[str, Difference]] = {name: {} for name in figures}
     held = figures.pop(baseline)
     if not figures:
-        return {}
-    # Of each measure, system and query.
+        return differences
+    # Of each measure, system and query: resampled together, which draws once.
     values = np.stack([own - held for own in figures.values()], axis=1)
-    rows = values.reshape(-1, values.shape[-1])
     drawn = {"resamples": settings.resamples, "seed": settings.seed}
-    intervals = significance.bootstrap_intervals(rows, alpha=settings.alpha, **drawn).reshape(*values.shape[:2], 2)
-    t_tests, randomised = (
-        [_significances(family, settings) for family in p_values.reshape(values.shape[:2])]
-        for p_values in (significance.paired_t_tests(rows), significance.randomisation_tests(rows, **drawn))
-    )
-    differences: dict[str, dict[str, Difference]] = {name: {} for name in figures}
-    for (m, measure), (s, name) in product(enumerate(systems[0].per_query), enumerate(figures)):
-        of_queries, reference = values[m, s], float(held[m].mean())
-        wins, ties, losses = significance.wins_ties_losses(of_queries)
-        low, high = intervals[m, s].tolist()
-        differences[name][measure] = Difference(
-            mean=(mean := float(of_queries.mean())),
-            relative=mean / reference if reference else math.nan,
-            interval=(low, high),
-            effect_size=significance.effect_size(of_queries),
-            wins=wins,
-            ties=ties,
-            losses=losses,
-            t_test=t_tests[m][s],
-            randomisation=randomised[m][s],
-        )
+    intervals = significance.bootstrap_intervals(values, alpha=settings.alpha, **drawn).tolist()
+    tests = (significance.paired_t_tests(values), significance.randomisation_tests(values, **drawn))
+    for m, measure in enumerate(systems[0].per_query):
+        reference = float(held[m].mean())
+        p_values = zip(*(_significances(test[m], settings) for test in tests), strict=True)
+        for name, of_queries, interval, (t_test, randomised) in zip(
+            figures, values[m], intervals[m], p_values, strict=True
+        ):
+            differences[name][measure] = Difference(
+                mean := float(of_queries.mean()),
+                mean / reference if reference else math.nan,
+                tuple(interval),
+                significance.effect_size(of_queries),
+                *significance.wins_ties_losses(of_queries),
+                t_test,
+                randomised,
+            )
     return differences
 
 

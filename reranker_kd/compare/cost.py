@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import AliasPath, BaseModel, Field, ValidationError
+from pydantic import AliasPath, BaseModel, BeforeValidator, Field, ValidationError
 
 from reranker_kd.compare.comparison import Cost
 from reranker_kd.errors import InputError
 from reranker_kd.formats.files import sha256_of_file
-from reranker_kd.provenance import read_provenance
+from reranker_kd.provenance import provenance_path, read_provenance
+from reranker_kd.sections import checked, first_fault
 
-Record = Mapping[str, Any]
+_NullIsEmpty = BeforeValidator(lambda value: {} if value is None else value)
 
 
 class BenchmarkedModel(Cost, frozen=True):
@@ -29,40 +30,50 @@ class BenchmarkedModel(Cost, frozen=True):
 
 
 class CostFile(BaseModel):
-    """The JSON of ``benchmark``, or the provenance of an encoded folder."""
+    """The JSON of ``benchmark``, or the provenance of an encoded folder or of a run."""
 
     models: list[BenchmarkedModel] | None = None
     stage: str | None = None
-    model: dict[str, Any] | None = None
-    seconds: dict[str, float] | None = None
+    model: Annotated[dict[str, Any], _NullIsEmpty] = {}
+    seconds: Annotated[dict[str, float], _NullIsEmpty] = {}
+    counts: Annotated[dict[str, int | None], _NullIsEmpty] = {}
 
 
 def costs_of(systems: Mapping[str, Sequence[str]], cost_files: Sequence[str]) -> tuple[dict[str, Cost], dict[str, str]]:
     """Return the costs and the models of the systems of which something is known.
 
     :param systems: name -> the files of its runs; what made a run is read from the provenance beside it
-    :raises InputError: a cost file that cannot be read, or is neither a benchmark's nor an encoded folder's
+    :raises InputError: a cost file that cannot be read, or is neither a benchmark's nor an encoded folder's; faulty
+        provenance beside a run
     """
     documents = {path: _cost_file(path) for path in cost_files}
     costs: dict[str, Cost] = {}
     models: dict[str, str] = {}
     for name, runs in systems.items():
-        made_by = next(filter(None, map(_provenance, runs)), {})
-        model = (made_by.get("model") or {}).get("name")
-        found: list[Cost] = []
+        made_by = next(filter(None, map(_provenance, runs)), CostFile())
+        model = made_by.model.get("name")
+        found: dict[str, dict[str, Any]] = {}
         for path, document in documents.items():
             if document.models is None:
-                if model and (document.model or {}).get("name") == model and "embeddings" in made_by["model"]:
-                    found.append(_cost_of_index(document, path))
-            elif entry := entry_of(document.models, [name, *filter(None, [model]), *runs], made_by.get("model") or {}):
-                found.append(entry.model_copy(update={"sources": (path,)}))
+                if model and document.model.get("name") == model and "embeddings" in made_by.model:
+                    index = Path(path.removesuffix(".provenance.json"))
+                    size = index.stat().st_size if index.is_file() else None
+                    found[path] = {"index_bytes": size, "encoding_seconds": document.seconds.get("encode")}
+            elif entry := entry_of(document.models, [name, *filter(None, [model]), *runs], made_by.model):
+                found[path] = entry.model_dump(include=set(Cost.model_fields))
                 model = model or entry.model
-        if seconds := sum((made_by.get("seconds") or {}).values()):
-            found.append(_cost_of_run(made_by.get("counts") or {}, seconds, f"{runs[0]}.provenance.json"))
+        if seconds := sum(made_by.seconds.values()):
+            topics, pairs = made_by.counts.get("topics"), made_by.counts.get("pairs")
+            found[f"{runs[0]}.provenance.json"] = {
+                "query_ms": seconds * 1000 / topics if topics else None,
+                "pairs_per_second": pairs / seconds if pairs else None,
+            }
         if model:
             models[name] = str(model)
         if found:
-            costs[name] = _joined(found)
+            # Each figure from the first that has it.
+            figures = {key: each[key] for each in reversed(found.values()) for key in each if each[key] is not None}
+            costs[name] = Cost(**figures | {"sources": tuple(found)})
     return {name: cost.model_copy(update=_break_even(cost, costs)) for name, cost in costs.items()}, models
 
 
@@ -72,43 +83,23 @@ def _cost_file(path: str) -> CostFile:
     except OSError as error:
         raise InputError(f"{path}: cannot read: {error.strerror or error}") from None
     except ValidationError as error:
-        fault = error.errors()[0]
-        place = ".".join(map(str, fault["loc"]))
-        raise InputError(f"{path}: {f'{place}: ' if place else ''}{fault['msg']}") from None
+        raise InputError(f"{path}: {first_fault(error)}") from None
     if document.models is None and document.stage != "encode":
         raise InputError(f"{path}: expected the JSON of benchmark (--format json), or of an index.provenance.json")
     return document
 
 
-def _provenance(run: str) -> Record | None:
+def _provenance(run: str) -> CostFile | None:
     """Return what lies beside a run, unless it is another file's."""
     record = read_provenance(run)
     if record is None or (record.get("artefact") or {}).get("sha256") != sha256_of_file(run):
         return None
-    return record
+    return checked(CostFile, record, lambda key: f"{provenance_path(run)}: {key}")
 
 
-def _cost_of_run(counts: Record, seconds: float, source: str) -> Cost:
-    """Return the mean over the queries of a run."""
-    topics, pairs = counts.get("topics"), counts.get("pairs")
-    return Cost(
-        query_ms=seconds * 1000 / topics if topics else None,
-        pairs_per_second=pairs / seconds if pairs else None,
-        sources=(source,),
-    )
-
-
-def _cost_of_index(provenance: CostFile, source: str) -> Cost:
-    """Return what precomputing took, out of the provenance beside an index."""
-    index = Path(source.removesuffix(".provenance.json"))
-    return Cost(
-        index_bytes=index.stat().st_size if index.is_file() else None,
-        encoding_seconds=(provenance.seconds or {}).get("encode"),
-        sources=(source,),
-    )
-
-
-def entry_of(entries: Iterable[BenchmarkedModel], names: Sequence[str], made_by: Record) -> BenchmarkedModel | None:
+def entry_of(
+    entries: Iterable[BenchmarkedModel], names: Sequence[str], made_by: Mapping[str, Any]
+) -> BenchmarkedModel | None:
     """Return the entry of a benchmark that measures a system, or None.
 
     An entry's ``model`` is held against names and folder names alike. Of several (backends, precisions) the one that
@@ -127,14 +118,6 @@ def entry_of(entries: Iterable[BenchmarkedModel], names: Sequence[str], made_by:
     ]
     keys = made_by.keys() & {"backend", "precision"}
     return max(matching, key=lambda entry: sum(getattr(entry, key) == made_by[key] for key in keys), default=None)
-
-
-def _joined(costs: Sequence[Cost]) -> Cost:
-    """Return each figure from the first that has it."""
-    figures: dict[str, Any] = {}
-    for cost in reversed(costs):
-        figures |= cost.model_dump(include=set(Cost.model_fields), exclude_none=True)
-    return Cost(**figures | {"sources": [source for cost in costs for source in cost.sources]})
 
 
 def _break_even(cost: Cost, costs: Mapping[str, Cost]) -> dict[str, dict[str, int]]:

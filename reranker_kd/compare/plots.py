@@ -68,16 +68,9 @@ def quality_latency_frontier(comparison: Comparison) -> Picture | str:
         for place, (system, _) in enumerate(costs):
             colour, marker = _look(place)
             axes.plot(*points[place], marker=marker, color=colour, markersize=8, linestyle="none")
-            on_left = points[place][0] > middle
-            axes.annotate(
-                system.name,
-                points[place],
-                # Where the line, which rises to the right, does not run.
-                xytext=(-8, 5) if on_left else (8, -5),
-                textcoords="offset points",
-                ha="right" if on_left else "left",
-                va="bottom" if on_left else "top",
-            )
+            # Where the line, which rises to the right, does not run.
+            offset, ha, va = ((-8, 5), "right", "bottom") if points[place][0] > middle else ((8, -5), "left", "top")
+            axes.annotate(system.name, points[place], offset, textcoords="offset points", ha=ha, va=va)
         axes.set(xlabel="ms per query (log scale)", ylabel=measure)
 
     rows = tuple(
@@ -172,11 +165,9 @@ def score_distributions(comparison: Comparison, rankings: behind.ComparedRanking
         "the two overlap, the better the scores tell them apart across queries. Each system has a scale of its own.",
         ("system", "from", "to", "share_of_relevant", "share_of_others"),
         tuple(
-            (name, low, high, of_relevant, of_others)
-            for name, (edges, relevant, others) in histograms.items()
-            for low, high, of_relevant, of_others in zip(
-                edges[:-1].tolist(), edges[1:].tolist(), relevant.tolist(), others.tolist(), strict=True
-            )
+            (name, *of_bin)
+            for name, (edges, *shares) in histograms.items()
+            for of_bin in np.column_stack([edges[:-1], edges[1:], *shares]).tolist()
         ),
         _height(histograms) + 0.3,
         draw,
@@ -240,17 +231,10 @@ def gains_by_candidate_rank(comparison: Comparison, rankings: behind.ComparedRan
         left = np.zeros(len(names))
         for place, bucket in enumerate(buckets):
             widths = np.array([gains[name][bucket] for name in names])
-            axes.barh(
-                places,
-                widths,
-                left=left,
-                height=0.6,
-                color=GREY if bucket == behind.NOT_A_CANDIDATE else COLOURS[place],
-                hatch=HATCHES[place],
-                edgecolor=BLACK,
-                linewidth=0.5,
-                label=bucket,
-            )
+            colour = GREY if bucket == behind.NOT_A_CANDIDATE else COLOURS[place]
+            bars = axes.barh(places, widths, left=left, height=0.6, color=colour, hatch=HATCHES[place], label=bucket)
+            for bar in bars:
+                bar.set(edgecolor=BLACK, linewidth=0.5)
             left += widths
         axes.set_yticks(places, names)
         axes.invert_yaxis()

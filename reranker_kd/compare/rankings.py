@@ -100,10 +100,8 @@ def by_query_length(topics: Topics, queries: Sequence[str]) -> list[tuple[str, l
         if not buckets or len(buckets[-1]) >= len(lengths) / _LENGTH_BUCKETS:
             buckets.append([])
         buckets[-1].extend(group)
-    ends = ((lengths[qids[0]], lengths[qids[-1]]) for qids in buckets)
-    return [
-        (f"{low}-{high}" if low < high else str(low), qids) for (low, high), qids in zip(ends, buckets, strict=True)
-    ]
+    ends = ({str(lengths[qid]): None for qid in (qids[0], qids[-1])} for qids in buckets)
+    return list(zip(map("-".join, ends), buckets, strict=True))
 
 
 def mean_and_error(figures: Sequence[float]) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import takewhile
 from pathlib import PurePath
 
-from reranker_kd.compare.comparison import Comparison, Cost
+from reranker_kd.compare.comparison import Comparison
 from reranker_kd.compare.html.page import comparison_page, shown_documents, shown_queries
 from reranker_kd.compare.plot_style import write_pictures
 from reranker_kd.compare.plots import comparison_pictures
@@ -100,20 +100,19 @@ def _shared(names: Sequence[Sequence[str]]) -> int:
 
 def with_labels(comparison: Comparison, labels: Mapping[str, str]) -> Comparison:
     """Return the comparison with labels in place of names, and the qrels by the last part of their path."""
-
-    def labelled(cost: Cost) -> Cost:
-        pays = {labels[name]: queries for name, queries in cost.pays_from_queries.items()}
-        return cost.model_copy(update={"pays_from_queries": pays})
-
+    systems = []
+    for system in comparison.systems:
+        cost = system.cost
+        if cost is not None:
+            pays = {labels[name]: queries for name, queries in cost.pays_from_queries.items()}
+            cost = cost.model_copy(update={"pays_from_queries": pays})
+        systems.append(replace(system, name=labels[system.name], cost=cost))
     return replace(
         comparison,
         qrels=PurePath(comparison.qrels).name,
         baseline=labels[comparison.baseline],
         candidates=None if comparison.candidates is None else labels[comparison.candidates],
-        systems=tuple(
-            replace(system, name=labels[system.name], cost=system.cost and labelled(system.cost))
-            for system in comparison.systems
-        ),
+        systems=tuple(systems),
         agreement=tuple(
             replace(each, first=labels[each.first], second=labels[each.second]) for each in comparison.agreement
         ),

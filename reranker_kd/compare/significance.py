@@ -30,8 +30,8 @@ _ROUNDING = 1e-9
 def paired_t_tests(differences: Array) -> Array:
     """Return the two-sided p-values of paired t-tests, :func:`scipy.stats.ttest_rel`'s.
 
-    :param differences: shape (s, n), of s systems over the same n queries
-    :return: shape (s,); 1 where no query differs, as nothing speaks for a difference; NaN for a single query
+    :param differences: shape (..., n), of systems over the same n queries
+    :return: shape (...); 1 where no query differs, as nothing speaks for a difference; NaN for a single query
     """
     with warnings.catch_warnings():
         # Of differences that are all alike scipy says that their variance is imprecise.
@@ -47,40 +47,30 @@ def randomisation_tests(differences: Array, *, resamples: int, seed: int) -> Arr
     sec. 3.1). All ways to flip the signs of n differences are taken where they are no more than ``resamples``,
     otherwise so many at random.
 
-    :param differences: shape (s, n), of s systems over the same n queries
-    :return: shape (s,)
+    :param differences: shape (..., n), of systems over the same n queries
+    :return: shape (...)
     """
-    count, queries = differences.shape
+    *shape, queries = differences.shape
     # A lone difference has the same size with either sign.
     if queries < 2:
-        return np.ones(count)
-    tested = stats.permutation_test(
-        (differences,),
-        np.mean,
-        permutation_type="samples",
-        **_resampling(differences, resamples, seed),
-    )
-    return np.asarray(tested.pvalue)
+        return np.ones(shape)
+    drawn = _resampling(differences, resamples, seed)
+    return np.asarray(stats.permutation_test((differences,), np.mean, permutation_type="samples", **drawn).pvalue)
 
 
 def bootstrap_intervals(differences: Array, *, alpha: float, resamples: int, seed: int) -> Array:
     """Return percentile bootstrap intervals of mean differences, :func:`scipy.stats.bootstrap`'s (Efron 1979).
 
-    :param differences: shape (s, n), of s systems over the same n queries
+    :param differences: shape (..., n), of systems over the same n queries
     :param alpha: 1 - confidence level
-    :return: (low, high), shape (s, 2); NaN for a single query, which tells nothing of others
+    :return: (low, high), shape (..., 2); NaN for a single query, which tells nothing of others
     """
-    count, queries = differences.shape
+    *shape, queries = differences.shape
     if queries < 2:
-        return np.full((count, 2), np.nan)
-    interval = stats.bootstrap(
-        (differences,),
-        np.mean,
-        method="percentile",
-        confidence_level=1 - alpha,
-        **_resampling(differences, resamples, seed),
-    ).confidence_interval
-    return np.stack([interval.low, interval.high], axis=-1)
+        return np.full((*shape, 2), np.nan)
+    drawn = {"confidence_level": 1 - alpha, **_resampling(differences, resamples, seed)}
+    interval = stats.bootstrap((differences,), np.mean, method="percentile", **drawn).confidence_interval
+    return np.stack(interval, axis=-1)
 
 
 def corrected(p_values: Array, correction: str) -> Array:

@@ -15,6 +15,7 @@ from pydantic_core import to_json
 
 from reranker_kd.compare.comparison import CORRECTIONS, ComparedSystem, Comparison
 from reranker_kd.evaluate.grid import Grid, latex, latex_text, markdown, table_text
+from reranker_kd.evaluate.tables import by_query
 
 _DASH = "-"
 _BY_T_TEST, _BY_RANDOMISATION = "†", "‡"
@@ -209,6 +210,5 @@ def _document(system: ComparedSystem, *, per_query: bool) -> dict[str, Any]:
     if not system.spread:
         del document["spread"]
     if per_query:
-        qids = next(iter(figures.values()))
-        document["per_query"] = {qid: {name: by_qid[qid] for name, by_qid in figures.items()} for qid in qids}
+        document["per_query"] = by_query(figures)
     return document

@@ -23,14 +23,13 @@ from reranker_kd.distill.recipe import DistillRecipe, read_distill_recipe
 from reranker_kd.distill.report.report import Distilled, Report, make_report, write_report
 from reranker_kd.distill.students import Student, build_student
 from reranker_kd.distill.teachers.base import TeacherSettings
-from reranker_kd.distill.teachers.embeddings import embed_texts, encoder_of
-from reranker_kd.distill.teachers.ensemble import EnsembleSettings
-from reranker_kd.distill.teachers.model import ModelSettings
-from reranker_kd.distill.teachers.registry import make_teacher
+from reranker_kd.distill.teachers.model import ModelSettings, embed_texts, encoder_of
+from reranker_kd.distill.teachers.registry import EnsembleSettings, make_teacher
 from reranker_kd.distill.training.distiller import Distiller
 from reranker_kd.distill.training.stages import Stages
 from reranker_kd.errors import InputError, RecipeError
 from reranker_kd.formats.files import atomic_writer
+from reranker_kd.inference.pair_tokenizer import FRAMINGS
 from reranker_kd.models.kinds import kind_of, token_encoder_of
 from reranker_kd.models.loading import load_tokenizer
 from reranker_kd.models.registry import model_folder
@@ -110,7 +109,7 @@ def make_student(recipe: DistillRecipe, output: Path, *, cache: Path | None = No
         groups = GroupDataset(
             transfer_set,
             scores,
-            student.framed(student.tokenizer),
+            FRAMINGS[student.kind.framing](student.tokenizer),
             apart=student.kind.reads == "texts",
             max_length=shape.max_length,
             max_query_length=getattr(shape, "max_query_length", None) or shape.max_length,

@@ -5,21 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from reranker_kd.distill.objectives.registry import LOSSES
 from reranker_kd.errors import InputError
 from reranker_kd.registry import Registry
+from reranker_kd.sections import Section
 
 
-class LossTerm(BaseModel):
+class LossTerm(Section):
     """A share of a stage's loss.
 
     :param weight: by which it is multiplied
     :param options: what the loss itself takes, such as ``temperature``
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     weight: float = Field(default=1.0, gt=0)
     options: dict[str, float] = Field(default_factory=dict)
@@ -36,7 +35,7 @@ class LossTerm(BaseModel):
         return {**{key: term[key] for key in ("weight",) if key in term}, "options": options}
 
 
-class Stage(BaseModel):
+class Stage(Section):
     """A stretch of training.
 
     :param over: ``groups`` of the transfer set, or single ``texts`` of its documents (for losses over layers alone)
@@ -46,8 +45,6 @@ class Stage(BaseModel):
     :param learning_rate: at its peak; None takes the recipe's
     :param batch_groups: groups, or texts, of an update; None takes the recipe's
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     over: Literal["groups", "texts"] = "groups"
     losses: dict[str, LossTerm] = Field(min_length=1)

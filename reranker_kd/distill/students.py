@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from reranker_kd.inference.pair_tokenizer import FRAMINGS, PairTokenizer
 from reranker_kd.models.kind import Kind, Shape
 from reranker_kd.models.kinds import KINDS, token_encoder_of
 from reranker_kd.models.loading import load_tokenizer
@@ -38,11 +37,6 @@ class Student:
         return self.kind.encoder(self.network) if self.kind.reads == "pairs" else None
 
     @property
-    def framed(self) -> type[PairTokenizer]:
-        """How its sequences are framed."""
-        return FRAMINGS[self.kind.framing]
-
-    @property
     def parameters(self) -> int:
         """Number of weights."""
         return sum(parameter.numel() for parameter in self.network.parameters())
@@ -66,5 +60,5 @@ def build_student(settings: Shape, seed: int) -> Student:
         tokenizer = load_tokenizer(folder)
         # What the start was cut to is no limit of the student.
         tokenizer.model_max_length = max(settings.max_length or 0, getattr(settings, "max_query_length", None) or 0)
-        start = ModelStart(settings.start, token_encoder_of(folder))
+        start = ModelStart(settings.start, folder, token_encoder_of(folder))
         return Student(kind, kind.build(settings, start), tokenizer, settings)

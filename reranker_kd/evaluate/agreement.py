@@ -13,10 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reranker_kd.errors import InputError
-from reranker_kd.evaluate.judged import ratio
-
-Array = npt.NDArray[np.float64]
-Numbers = npt.NDArray[np.int64]
+from reranker_kd.evaluate.judged import Figures, Int64Array, ratio
 
 
 class QueryAgreement(NamedTuple):
@@ -33,9 +30,9 @@ class QueryAgreement(NamedTuple):
         k, the longer one's length counts as k; NaN where both are empty
     """
 
-    tau: Array
-    rbo: Array
-    overlap: Array
+    tau: Figures
+    rbo: Figures
+    overlap: Figures
 
 
 def agreement_of_rankings(
@@ -55,7 +52,7 @@ def agreement_of_rankings(
     return agreement(*padded, p=p, k=k)
 
 
-def agreement(first: Numbers, second: Numbers, *, p: float = 0.9, k: int = 10) -> QueryAgreement:
+def agreement(first: Int64Array, second: Int64Array, *, p: float = 0.9, k: int = 10) -> QueryAgreement:
     """Return how alike the rankings of t queries are.
 
     :param first: documents as small numbers from 0, best first, shape (t, d); -1 behind the end of a ranking. A number
@@ -80,7 +77,7 @@ def agreement(first: Numbers, second: Numbers, *, p: float = 0.9, k: int = 10) -
     return QueryAgreement(_tau(places), _rbo(places, lengths, p), overlap)
 
 
-def _tau(places: npt.NDArray[np.int16]) -> Array:
+def _tau(places: npt.NDArray[np.int16]) -> Figures:
     _, depth = places.shape
     held = places >= 0
     # A document that is missing is below nothing, and above nothing.
@@ -93,7 +90,7 @@ def _tau(places: npt.NDArray[np.int16]) -> Array:
     return ratio(2 * concordant.sum(axis=1, dtype=np.int64) - pairs, pairs, otherwise=np.nan)
 
 
-def _rbo(places: npt.NDArray[np.int16], lengths: Numbers, p: float) -> Array:
+def _rbo(places: npt.NDArray[np.int16], lengths: Int64Array, p: float) -> Figures:
     topics, depth = places.shape
     shorter, longer = lengths.min(axis=0)[:, None], lengths.max(axis=0)[:, None]
     ranks = np.arange(1, depth + 1)
@@ -109,7 +106,7 @@ def _rbo(places: npt.NDArray[np.int16], lengths: Numbers, p: float) -> Array:
     return np.where(shorter[:, 0] > 0, (1 - p) / p * (agreed * weights).sum(axis=1) + last, np.nan)
 
 
-def mean_defined(figures: Array) -> float:
+def mean_defined(figures: Figures) -> float:
     """Return the mean of the figures that are not NaN; NaN where none is."""
     defined = figures[~np.isnan(figures)]
     return float(defined.mean()) if len(defined) else float("nan")

@@ -59,54 +59,33 @@ def evaluate(
         uses the grades themselves
     :param missing_as_zero: count queries of the qrels that the run lacks as zero, trec_eval's ``-c``; otherwise
         they are left out
-    :raises InputError: a file that cannot be read, an unknown measure, or what :func:`evaluate_run` raises
+    :raises InputError: a file that cannot be read, an unknown measure, a run and qrels that share no query, a
+        ``relevance_level`` below 1, or a grade that is too high for trec_eval
     :raises FormatError: a fault in a file
     """
     asked = parse_measures(measures)
-    judged = qrels if isinstance(qrels, dict) else read_qrels(qrels)
-    columns = columns_of(run)
-    try:
-        return evaluate_run(columns, judged, asked, relevance_level=relevance_level, missing_as_zero=missing_as_zero)
-    except InputError as error:
-        raise error if isinstance(run, dict) else InputError(f"{run}: {error}") from None
-
-
-def evaluate_run(
-    run: Run | RunColumns,
-    qrels: Qrels,
-    measures: Sequence[Measure],
-    *,
-    relevance_level: int = 1,
-    missing_as_zero: bool = True,
-) -> Evaluation:
-    """Measure a run, as :func:`evaluate` does, with measures of :func:`parse_measures`.
-
-    :raises InputError: run and qrels share no query, ``relevance_level`` is below 1, or a grade is too
-        high for trec_eval
-    """
-    judgments = Judgments(qrels, relevance_level)
+    judgments = Judgments(qrels if isinstance(qrels, dict) else read_qrels(qrels), relevance_level)
     columns = columns_of(run)
     ranks = judgments.ranks(columns)
     answered = ranks.retrieved > 0
     if not answered.any():
-        raise InputError("run and qrels share no query: do they belong to the same topics?")
+        where = "" if isinstance(run, dict) else f"{run}: "
+        raise InputError(f"{where}run and qrels share no query: do they belong to the same topics?")
     counted = np.flatnonzero(answered | missing_as_zero).tolist()
     qids = [judgments.qids[place] for place in counted]
-    figures = {name: values[counted].tolist() for name, values in figures_of(ranks, measures).items()}
+    figures = {name: values[counted].tolist() for name, values in figures_of(ranks, asked).items()}
     return Evaluation(
-        measures=tuple(measures),
+        measures=asked,
         per_query={name: dict(zip(qids, values, strict=True)) for name, values in figures.items()},
-        means={m.name: _summary(m, figures[m.name], qrels, missing_as_zero=missing_as_zero) for m in measures},
+        means={m.name: _summary(m, figures[m.name], judgments.qrels, missing_as_zero) for m in asked},
         queries=len(qids),
         missing_queries=tuple(qid for qid, has in zip(judgments.qids, answered, strict=True) if not has),
         unjudged_queries=sum(qid not in judgments.qrels for qid in columns.qids),
     )
 
 
-def columns_of(run: str | Path | Run | RunColumns) -> RunColumns:
+def columns_of(run: str | Path | Run) -> RunColumns:
     """Return a run as columns, and read it where it is a file."""
-    if isinstance(run, RunColumns):
-        return run
     return columns_of_run(run) if isinstance(run, dict) else read_run_columns(run)
 
 
@@ -122,7 +101,7 @@ def figures_of(ranks: JudgedRanks, measures: Sequence[Measure]) -> dict[str, Fig
     return figures
 
 
-def _summary(measure: Measure, values: Sequence[float], qrels: Qrels, *, missing_as_zero: bool) -> float:
+def _summary(measure: Measure, values: Sequence[float], qrels: Qrels, missing_as_zero: bool) -> float:
     if measure.base == "num_rel" and missing_as_zero:
         # With -c, trec_eval counts over all qrels, and there it takes any grade above 0 whatever -l says.
         return float(sum(grade > 0 for grades in qrels.values() for grade in grades.values()))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import re
 from dataclasses import dataclass
-from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-_WIDER_THAN_ANY_TABLE = 10_000
+# Characters, more than any table has in a line.
+_WIDEST = 10_000
 
 _LATEX = {
     **{letter: f"\\{letter}" for letter in "&%$#_{}"},
@@ -56,8 +56,8 @@ def table_text(grid: Grid, *, styled: bool) -> str:
         # Texts, not strings, which rich would search for markup.
         table.add_row(*(Text(cell, "bold" if (r, c) in grid.bold else "") for c, cell in enumerate(row)))
     stream = io.StringIO()
-    color_system: Literal["standard"] | None = "standard" if styled else None
-    Console(file=stream, force_terminal=styled, color_system=color_system, width=_WIDER_THAN_ANY_TABLE).print(table)
+    console = Console(file=stream, force_terminal=styled, color_system="standard" if styled else None, width=_WIDEST)
+    console.print(table)
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
 
 

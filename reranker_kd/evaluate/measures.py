@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from difflib import get_close_matches
 
 from reranker_kd.errors import InputError
 from reranker_kd.evaluate.registry import MEASURES, OWN_MEASURES, Measure, MeasureEntry
-from reranker_kd.evaluate.trec_eval import LEVEL, NICKNAMES, RANK, TREC_EVAL_MEASURES, Parameter, TrecEvalMeasure
+from reranker_kd.evaluate.trec_eval import LEVEL, NICKNAMES, RANK, TREC_EVAL_MEASURES, Parameter
 
 DEFAULT_MEASURES = ("nDCG@10", "AP", "RR@10", "R@100", "Judged@10")
 
@@ -70,7 +70,12 @@ def _as_printed(accepted: Parameter, cutoff: str) -> str:
 
 def _trec_eval_measures(name: str) -> list[Measure]:
     """Return what trec_eval or its output calls by a name; nothing if it calls nothing so."""
-    for declared, parameters in _split_trec_eval_name(name.lower()):
+    lowered = name.lower()
+    # The readings of base, base.parameters or base_parameters.
+    readings = [(lowered, ""), *((lowered[:at], lowered[at + 1 :]) for at in range(len(name) - 1) if name[at] in "._")]
+    for stem, parameters in readings:
+        if (declared := _TREC_EVAL.get(stem)) is None:
+            continue
         base, compute = declared.name, _COMPUTED_HERE.get(declared.name)
         if declared.cutoff:
             one = declared.cutoff.pattern
@@ -85,15 +90,6 @@ def _trec_eval_measures(name: str) -> list[Measure]:
         if declared.parameters and re.fullmatch(declared.parameters.pattern, parameters):
             return [Measure(name, None, base, parameters=parameters, summary=declared.summary)]
     return []
-
-
-def _split_trec_eval_name(lowered: str) -> Iterator[tuple[TrecEvalMeasure, str]]:
-    """Yield the readings of ``base``, ``base.parameters`` or ``base_parameters``."""
-    if lowered in _TREC_EVAL:
-        yield _TREC_EVAL[lowered], ""
-    for position, letter in enumerate(lowered[:-1]):
-        if letter in "._" and lowered[:position] in _TREC_EVAL:
-            yield _TREC_EVAL[lowered[:position]], lowered[position + 1 :]
 
 
 def _hint(name: str) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from reranker_kd.evaluate.evaluation import Evaluation
@@ -18,35 +17,28 @@ from reranker_kd.evaluate.registry import Measure, Summary
 _ALL_QUERIES = "all"
 
 
-@dataclass(frozen=True, slots=True)
-class EvaluatedRun:
-    """A run by its name, mostly its file's, and its figures."""
-
-    run: str
-    evaluation: Evaluation
-
-
 def evaluation_table(
-    runs: Sequence[EvaluatedRun], *, per_query: bool = False, milliseconds: Mapping[str, float | None] | None = None
+    runs: Sequence[tuple[str, Evaluation]],
+    *,
+    per_query: bool = False,
+    milliseconds: Mapping[str, float | None] | None = None,
 ) -> Grid:
     """Return a table of runs by measures; the best figure of a measure over several runs is bold.
 
-    :param runs: at least one, all evaluated on the same measures
+    :param runs: names, mostly of files, and figures; at least one, all evaluated on the same measures
     :param per_query: a row for each query before the row of the run, whose qid is ``all``
     :param milliseconds: what a query cost, by the run's name, as a last column
     """
-    measures = runs[0].evaluation.measures
+    measures = runs[0][1].measures
     header = ["run", *(["qid"] if per_query else []), *(measure.name for measure in measures)]
     texts = 2 if per_query else 1
     rows: list[list[str]] = []
     of_runs = []
-    for run in runs:
-        evaluation = run.evaluation
-        for qid in _qids(evaluation) if per_query else []:
-            rows.append([run.run, qid, *(_text(m, evaluation.per_query[m.name][qid]) for m in measures)])
-        of_runs.append(len(rows))
-        label = [run.run, _ALL_QUERIES] if per_query else [run.run]
-        rows.append([*label, *(_text(m, evaluation.means[m.name]) for m in measures)])
+    for run, evaluation in runs:
+        of_queries = by_query(evaluation.per_query).items() if per_query else ()
+        for qid, figures in (*of_queries, (_ALL_QUERIES, evaluation.means)):
+            rows.append([run, *([qid] if per_query else []), *map(_text, measures, figures.values())])
+        of_runs.append(len(rows) - 1)
     bold = set()
     for column, measure in enumerate(measures, texts):
         printed = {row: float(rows[row][column]) for row in of_runs}
@@ -61,7 +53,7 @@ def evaluation_table(
 
 
 def evaluation_json(
-    runs: Sequence[EvaluatedRun],
+    runs: Sequence[tuple[str, Evaluation]],
     *,
     qrels: str,
     relevance_level: int,
@@ -77,34 +69,33 @@ def evaluation_json(
         "qrels": qrels,
         "relevance_level": relevance_level,
         "missing_as_zero": missing_as_zero,
-        "runs": [_run_document(evaluated, per_query=per_query) for evaluated in runs],
+        "runs": [_run_document(*evaluated, per_query=per_query) for evaluated in runs],
     }
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def _run_document(evaluated: EvaluatedRun, *, per_query: bool) -> dict[str, Any]:
-    evaluation = evaluated.evaluation
-    document: dict[str, Any] = {
-        "run": evaluated.run,
-        "measures": {m.name: _number(m, evaluation.means[m.name]) for m in evaluation.measures},
+def _run_document(run: str, evaluation: Evaluation, *, per_query: bool) -> dict[str, Any]:
+    document = {
+        "run": run,
+        "measures": _numbers(evaluation.measures, evaluation.means),
         "queries": evaluation.queries,
         "missing_queries": list(evaluation.missing_queries),
         "unjudged_queries": evaluation.unjudged_queries,
     }
     if per_query:
-        document["per_query"] = {
-            qid: {m.name: _number(m, evaluation.per_query[m.name][qid]) for m in evaluation.measures}
-            for qid in _qids(evaluation)
-        }
+        of_queries = by_query(evaluation.per_query)
+        document["per_query"] = {qid: _numbers(evaluation.measures, figures) for qid, figures in of_queries.items()}
     return document
 
 
-def _qids(evaluation: Evaluation) -> list[str]:
-    return list(next(iter(evaluation.per_query.values()), {}))
+def by_query(per_query: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Turn measure name -> qid -> figure into qid -> measure name -> figure."""
+    qids = next(iter(per_query.values()), {})
+    return {qid: {name: figures[qid] for name, figures in per_query.items()} for qid in qids}
 
 
-def _number(measure: Measure, figure: float) -> float | int:
-    return round(figure) if measure.summary is Summary.SUM else figure
+def _numbers(measures: Sequence[Measure], figures: Mapping[str, float]) -> dict[str, float]:
+    return {m.name: round(figures[m.name]) if m.summary is Summary.SUM else figures[m.name] for m in measures}
 
 
 def _text(measure: Measure, figure: float) -> str:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reranker_kd.evaluate.evaluation import evaluate_run
+from reranker_kd.evaluate.evaluation import Evaluation, evaluate
 from reranker_kd.evaluate.grid import tab_separated
 from reranker_kd.evaluate.measures import parse_measures
-from reranker_kd.evaluate.tables import EvaluatedRun, evaluation_json, evaluation_table
+from reranker_kd.evaluate.tables import evaluation_json, evaluation_table
 from reranker_kd.experiment.recipe import Recipe
 from reranker_kd.experiment.stages import FinishedRun, index_collection, reranked_run, retrieve_run
 from reranker_kd.formats.files import atomic_writer
@@ -29,7 +29,7 @@ class Experiment:
     """What a recipe brought: the first-stage run, the reranked ones in the recipe's order, figures if it has qrels."""
 
     runs: tuple[FinishedRun, ...]
-    evaluated: tuple[EvaluatedRun, ...]
+    evaluated: tuple[tuple[str, Evaluation], ...]
 
     @property
     def milliseconds(self) -> dict[str, float | None]:
@@ -47,7 +47,8 @@ def run_recipe(recipe: Recipe, output: Path, *, quiet: bool = False) -> Experime
     """
     topics = load_topics(recipe.topics, recipe.topics_format)
     qrels = load_qrels(recipe.qrels) if recipe.qrels else None
-    measures = parse_measures(recipe.evaluate.measures)
+    # An unknown measure is an error before anything runs.
+    parse_measures(measures := recipe.evaluate.measures)
     with atomic_writer(output / "recipe.json") as stream:
         stream.write(recipe.model_dump_json(indent=2) + "\n")
     index = output / "index"
@@ -56,8 +57,7 @@ def run_recipe(recipe: Recipe, output: Path, *, quiet: bool = False) -> Experime
         return Experiment(runs, ())
     level = recipe.evaluate.relevance_level
     evaluated = tuple(
-        EvaluatedRun(finished.name, evaluate_run(finished.run, qrels, measures, relevance_level=level))
-        for finished in runs
+        (finished.name, evaluate(finished.run, qrels, measures, relevance_level=level)) for finished in runs
     )
     experiment = Experiment(runs, evaluated)
     figures = evaluation_json(

@@ -57,13 +57,14 @@ class FinishedRun:
         return self.record if self.path is None else file_record(self.path)
 
 
-def index_collection(collection: str, folder: Path, *, threads: int = 1, quiet: bool) -> Path:
-    """Index a collection for what comes next, over what lies in the folder; return the folder."""
+def index_collection(
+    collection: str, folder: str | Path, *, threads: int = 1, overwrite: bool = True, quiet: bool
+) -> tuple[int, list[str]]:
+    """Index a collection, with progress; see :func:`reranker_kd.retrieve.indexing.build_index`."""
     from reranker_kd.retrieve.indexing import build_index
 
     with progress_bar("indexing", None, "documents", quiet=quiet) as bar:
-        build_index(collection, folder, threads=threads, overwrite=True, on_progress=bar.advance)
-    return folder
+        return build_index(collection, folder, threads=threads, overwrite=overwrite, on_progress=bar.advance)
 
 
 def retrieve_run(
@@ -125,12 +126,21 @@ def reranked_run(
     :raises InputError: a text is wanted and there is no source of texts, or a budget pays for nothing
     :raises ModelError: no such model, or it cannot be loaded
     """
-    reranker = load_reranker(reranking.model, **_keywords(reranking))
+    # What was left at its default is not passed on: a reranker of another package knows keywords of its own only.
+    keys = {*RerankOptions.model_fields, "embeddings"} & reranking.changed().keys()
+    reranker = load_reranker(reranking.model, **{key: getattr(reranking, key) for key in keys})
     name, depth = reranking.run_name, reranking.full_depth
     docids = docids_within(candidates, depth)
     wanted = frozenset(reranker.texts_wanted(docids))
-    if wanted and reranking.embeddings is not None:
-        _say_what_is_missing(reranking.embeddings, wanted, docids, isinstance(reranker, Cascade), texts is None)
+    if wanted and reranking.embeddings is not None and isinstance(reranker, Cascade):
+        if texts is None:
+            raise InputError("the later stages of a cascade read texts: give them by collection or index")
+    elif wanted and reranking.embeddings is not None:
+        some = ", ".join(sorted(wanted)[:3]) + (", ..." if len(wanted) > 3 else "")
+        message = f"{reranking.embeddings}: {len(wanted)} of {len(docids)} documents have no embedding there ({some}): "
+        if texts is None:
+            raise InputError(f"{message}give their texts by collection or index, or encode them too")
+        note(f"{message}encoding them now")
     source = texts or (lambda _: {})
     if reranking.budget_ms is not None:
         timed = requests_of(dict(islice(candidates.items(), _TIMED_QUERIES)), topics, source, wanted, depth)
@@ -154,26 +164,6 @@ def reranked_run(
         "counts": {"topics": len(run), **dict(zip(names, counts, strict=True))},
     }
     return finished(name, run, path, reranking, record, seconds)
-
-
-def _keywords(reranking: Reranking) -> dict[str, Any]:
-    # What was left at its default is not passed on: a reranker of another package knows keywords of its own only.
-    keys = {*RerankOptions.model_fields, "embeddings"}
-    return {key: value for key, value in reranking.changed().items() if key in keys}
-
-
-def _say_what_is_missing(
-    embeddings: str, wanted: frozenset[str], docids: set[str], is_cascade: bool, is_fault: bool
-) -> None:
-    if is_cascade:
-        if is_fault:
-            raise InputError("the later stages of a cascade read texts: give them by collection or index")
-        return
-    some = ", ".join(sorted(wanted)[:3]) + (", ..." if len(wanted) > 3 else "")
-    message = f"{embeddings}: {len(wanted)} of {len(docids)} documents have no embedding there ({some}): "
-    if is_fault:
-        raise InputError(f"{message}give their texts by collection or index, or encode them too")
-    note(f"{message}encoding them now")
 
 
 def finished(

@@ -13,7 +13,7 @@ from reranker_kd.formats.collections import read_collection
 from reranker_kd.formats.files import atomic_folder, atomic_writer, read_lines, sha256_of_file
 from reranker_kd.formats.validate import CheckedRun, KnownDocids, Rules, check_runs
 from reranker_kd.provenance import read_provenance
-from reranker_kd.retrieve.named_inputs import load_topics
+from reranker_kd.retrieve.named_inputs import load_topics, open_index
 
 CHECKSUMS = "SHA256SUMS"
 
@@ -38,9 +38,7 @@ def write_checked_submission(
     def known(docids: Collection[str]) -> set[str]:
         if collection:
             return {document.docid for document in read_collection(collection) if document.docid in docids}
-        from reranker_kd.retrieve.lucene import LuceneIndex
-
-        with closing(LuceneIndex(index or "")) as opened:
+        with closing(open_index(index or "")) as opened:
             return opened.known(sorted(docids))
 
     faults = write_submission(folder, runs, load_topics(topics), rules, known if collection or index else None)
@@ -77,23 +75,20 @@ def write_submission(
     runs, faults = check_runs(paths, topics, rules, known_docids)
     if faults:
         return faults
+    named = {f"{run.tag}.txt.gz": run for run in runs}
     with atomic_folder(target) as unfinished:
-        for run in runs:
-            with atomic_writer(unfinished / _file_name(run)) as stream:
+        for name, run in named.items():
+            with atomic_writer(unfinished / name) as stream:
                 stream.writelines(f"{line}\n" for _, line in read_lines(run.path) if line and not line.isspace())
         with atomic_writer(unfinished / "README.md") as stream:
-            stream.write(_readme(runs, len(topics), rules, docids_checked=known_docids is not None))
+            stream.write(_readme(named, len(topics), rules, docids_checked=known_docids is not None))
         sums = [(sha256_of_file(file), file.name) for file in sorted(unfinished.iterdir())]
         with atomic_writer(unfinished / CHECKSUMS) as stream:
             stream.writelines(f"{checksum}  {name}\n" for checksum, name in sums)
     return []
 
 
-def _file_name(run: CheckedRun) -> str:
-    return f"{run.tag}.txt.gz"
-
-
-def _readme(runs: Sequence[CheckedRun], topics: int, rules: Rules, *, docids_checked: bool) -> str:
+def _readme(runs: Mapping[str, CheckedRun], topics: int, rules: Rules, *, docids_checked: bool) -> str:
     checks = [
         f"at most {rules.depth} documents a query, none twice, ranked from 1 by falling scores",
         f"all {topics} topics and no others",
@@ -103,8 +98,8 @@ def _readme(runs: Sequence[CheckedRun], topics: int, rules: Rules, *, docids_che
         checks.append("every docid is in the collection")
     intact = f"Runs in TREC's format. `sha256sum --check {CHECKSUMS}` tells whether they arrived whole."
     parts = ["# Submission", intact, "Checked:", "\n".join(f"- {check}" for check in checks)]
-    for run in runs:
-        size = f"`{_file_name(run)}`: {run.documents} documents for {run.queries} topics."
+    for name, run in runs.items():
+        size = f"`{name}`: {run.documents} documents for {run.queries} topics."
         parts += [f"## {run.tag}", size, _description(run)]
     return "\n\n".join(parts) + "\n"
 
@@ -115,32 +110,29 @@ def _description(run: CheckedRun) -> str:
         return "No provenance lies beside this run: describe here what made it."
     if _section(record, "artefact").get("sha256") != sha256_of_file(run.path):
         return "The provenance beside this run is that of another file: describe here what made it."
-    rows = [f"| {name} | {_cell(text)} |" for name, text in _facts(record) if text]
+    listed = {name: _listed(fact) for name, fact in _facts(record).items()}
+    rows = [f"| {name} | {_cell(text)} |" for name, text in listed.items() if text]
     return "\n".join(["| | |", "| --- | --- |", *rows])
 
 
-def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _facts(record: Mapping[str, Any]) -> dict[str, Any]:
     model, candidates, software = (_section(record, key) for key in ("model", "candidates", "software"))
-    settings = {key: value for key, value in model.items() if key not in ("class", "name", "sha256")}
-    first_stage = candidates.get("path") or _section(candidates, "index").get("name")
     versions = ("reranker_kd", "commit", "python", "torch", "transformers", "pyserini")
-    return [
-        ("stage", str(record.get("stage", ""))),
-        ("model", _name(model.get("name"))),
-        ("model class", str(model.get("class", ""))),
-        ("model SHA-256", str(model.get("sha256") or "")),
-        ("model settings", _listed(settings)),
-        ("candidates", _name(first_stage)),
-        ("candidates SHA-256", str(candidates.get("sha256") or "")),
-        ("index", _name(_section(record, "index").get("name"))),
-        ("topics", _name(record.get("topics"))),
-        ("texts", _name(record.get("texts"))),
-        ("parameters", _listed(_section(record, "parameters"))),
-        ("counts", _listed(_section(record, "counts"))),
-        ("seconds", _listed(_section(record, "seconds"))),
-        ("made", str(record.get("created", ""))),
-        ("software", ", ".join(f"{name} {software[name]}" for name in versions if software.get(name))),
-    ]
+    return {
+        "stage": record.get("stage"),
+        "model": _name(model.get("name")),
+        "model class": model.get("class"),
+        "model SHA-256": model.get("sha256"),
+        "model settings": {key: value for key, value in model.items() if key not in ("class", "name", "sha256")},
+        "candidates": _name(candidates.get("path") or _section(candidates, "index").get("name")),
+        "candidates SHA-256": candidates.get("sha256"),
+        "index": _name(_section(record, "index").get("name")),
+        "topics": _name(record.get("topics")),
+        "texts": _name(record.get("texts")),
+        **{key: record.get(key) for key in ("parameters", "counts", "seconds")},
+        "made": record.get("created"),
+        "software": {name: software.get(name) for name in versions},
+    }
 
 
 def _section(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -153,14 +145,10 @@ def _name(name: Any) -> str:
     return PurePath(str(name)).name if name else ""
 
 
-def _listed(section: Mapping[str, Any], prefix: str = "") -> str:
-    parts = []
-    for key, value in section.items():
-        if isinstance(value, Mapping):
-            parts.append(_listed(value, f"{prefix}{key}."))
-        elif value is not None:
-            parts.append(f"{prefix}{key} {value}")
-    return ", ".join(filter(None, parts))
+def _listed(fact: Any, key: str = "") -> str:
+    if isinstance(fact, Mapping):
+        return ", ".join(filter(None, (_listed(part, f"{key}.{name}".lstrip(".")) for name, part in fact.items())))
+    return "" if fact is None else f"{key} {fact}".strip()
 
 
 def _cell(text: str) -> str:

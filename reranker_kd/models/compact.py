@@ -1,4 +1,4 @@
-"""Weights in a quarter of the bytes: matrices as int8 with a scale for every 32 numbers, float32 again when loaded.
+"""Weights in few bits: matrices as whole numbers with a scale for every 32 of them, float32 again when loaded.
 
 What a model computes is in float32 or bfloat16 as ever; only its folder is small. A few weights of a transformer are
 far larger than their neighbours: with one scale for a whole row they would cost all others their precision (of the
@@ -25,20 +25,34 @@ _GROUP = 32
 _SMALLEST = 1024
 """Numbers in the smallest matrix that is worth it; vectors (biases, norms) always stay as they are."""
 
+_TABLE = 16
+"""Rows for each column from which on a matrix is a table of embeddings, of which few rows bear on a score."""
 
-def compact(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return weights with each large matrix as int8 (rows, columns) and float16 scales (rows, groups) beside it."""
+_PLANES = {8: (8,), 6: (4, 2), 4: (4,)}
+"""How a number of so many bits is cut into parts of which a byte holds several."""
+
+
+def compact(weights: dict[str, torch.Tensor], bits: int = 8, table_bits: int = 8) -> dict[str, torch.Tensor]:
+    """Return weights with each large matrix as bytes (rows, columns * bits / 8) and float16 scales (rows, groups).
+
+    :param bits: of a number: 8, 6 or 4; a matrix whose rows do not divide into groups has 8
+    :param table_bits: likewise, in tables of embeddings
+    """
     small = {}
     for name, value in weights.items():
         if value.ndim != 2 or value.numel() < _SMALLEST or not value.is_floating_point():
             small[name] = value.contiguous()
             continue
         rows, columns = value.shape
-        groups = value.float().view(rows, columns // _GROUP if columns % _GROUP == 0 else 1, -1)
-        scale = (groups.abs().amax(dim=2) / 127).half()
+        divides = columns % _GROUP == 0
+        own_bits = 8 if not divides else table_bits if rows >= _TABLE * columns else bits
+        most = 2 ** (own_bits - 1) - 1
+        groups = value.float().view(rows, columns // _GROUP if divides else 1, -1)
+        scale = (groups.abs().amax(dim=2) / most).half()
         # A group of zeros has no scale of its own; the smallest of float16 keeps the quotient finite.
-        steps = groups / scale.float().clamp(min=2.0**-24)[:, :, None]
-        small[name] = steps.round().clamp(-127, 127).to(torch.int8).view(rows, columns)
+        steps = (groups / scale.float().clamp(min=2.0**-24)[:, :, None]).round().clamp(-most, most)
+        steps = steps.to(torch.int8).view(rows, columns)
+        small[name] = steps if own_bits == 8 else _packed(steps + (most + 1), own_bits)
         small[name + _SCALE] = scale
     return small
 
@@ -46,14 +60,38 @@ def compact(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def expanded(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return compact weights as float32."""
     return {
-        name: _scaled(value, weights[name + _SCALE]) if value.dtype == torch.int8 else value
+        name: _scaled(value, weights[name + _SCALE]) if name + _SCALE in weights else value
         for name, value in weights.items()
         if not name.endswith(_SCALE)
     }
 
 
 def _scaled(steps: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    if steps.dtype == torch.uint8:
+        columns = scale.shape[1] * _GROUP
+        bits = steps.shape[1] * 8 // columns
+        steps = _unpacked(steps, bits, columns).float() - 2 ** (bits - 1)
     return (steps.float().view(*scale.shape, -1) * scale.float()[:, :, None]).view(steps.shape)
+
+
+def _packed(numbers: torch.Tensor, bits: int) -> torch.Tensor:
+    """Return whole numbers from 0 on, (rows, columns), as bytes: the upper parts of all, then the lower."""
+    planes, left = [], bits
+    for width in _PLANES[bits]:
+        left -= width
+        parts = (numbers.to(torch.uint8) >> left) & (2**width - 1)
+        shifts = torch.arange(0, 8, width, dtype=torch.uint8)
+        planes.append((parts.unflatten(1, (-1, 8 // width)) << shifts).sum(2, dtype=torch.uint8))
+    return torch.cat(planes, dim=1)
+
+
+def _unpacked(packed: torch.Tensor, bits: int, columns: int) -> torch.Tensor:
+    numbers = torch.zeros(len(packed), columns, dtype=torch.uint8)
+    for width, plane in zip(_PLANES[bits], packed.split([columns * w // 8 for w in _PLANES[bits]], 1), strict=True):
+        shifts = torch.arange(0, 8, width, dtype=torch.uint8)
+        parts = (plane[:, :, None] >> shifts) & (2**width - 1)
+        numbers = (numbers << width) | parts.flatten(1)
+    return numbers
 
 
 def load_weights(folder: Path, name: str = WEIGHTS) -> dict[str, torch.Tensor]:

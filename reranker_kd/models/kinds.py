@@ -22,6 +22,7 @@ KINDS: Registry[Kind] = Registry(
         "twin": "reranker_kd.models.twin:KIND",
         "bert-bilstm": "reranker_kd.models.bert_bilstm:KIND",
         "gated-cross-encoder": "reranker_kd.models.gated_cross_encoder:KIND",
+        "splade": "reranker_kd.models.splade:KIND",
     },
 )
 """The first is what a recipe gets that names none."""

@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModel
 
 from reranker_kd.errors import RecipeError
+from reranker_kd.models.compact import WEIGHTS, load_weights
 from reranker_kd.models.loading import load_transformer
 from reranker_kd.models.shrinking import new_transformer, shape_from, shrunk
 
@@ -43,16 +44,22 @@ class SavedStart:
         """Return None: they are among the weights that are loaded later."""
         return None
 
+    def head(self, prefix: str) -> dict[str, torch.Tensor]:  # noqa: ARG002
+        """Return nothing, likewise."""
+        return {}
+
 
 class ModelStart:
     """Another model, of which a new student takes what its shape asks for.
 
     :param name: the model's name in the recipe
+    :param folder: where it lies
     :param encoder: its transformer
     """
 
-    def __init__(self, name: str, encoder: Any) -> None:
+    def __init__(self, name: str, folder: Path, encoder: Any) -> None:
         self._name = name
+        self._folder = folder
         self._encoder = encoder
 
     def transformer(self, shape: Any, name: str) -> Any:  # noqa: ARG002
@@ -73,3 +80,8 @@ class ModelStart:
     def word_embeddings(self) -> torch.Tensor | None:
         """Return the model's word embeddings (vocabulary_size, d)."""
         return self._encoder.get_input_embeddings().weight.detach()
+
+    def head(self, prefix: str) -> dict[str, torch.Tensor]:
+        """Return the model's weights whose names begin with ``prefix``, by the rest of their names; none of others."""
+        weights = load_weights(self._folder) if (self._folder / WEIGHTS).is_file() else {}
+        return {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}

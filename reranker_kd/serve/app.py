@@ -12,8 +12,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
-from reranker_kd.errors import RerankerKDError
-from reranker_kd.serve.gate import Gate, fault_response, in_time
+from reranker_kd.errors import CandidateError, RerankerKDError
+from reranker_kd.serve.gate import Gate, in_time, refused
 from reranker_kd.serve.messages import (
     Fault,
     Health,
@@ -40,11 +40,7 @@ _FAULTS: dict[int | str, dict[str, Any]] = {
 
 
 def create_app(service: Service, *, hosts: Collection[str] | None = None, api_key: str | None = None) -> Gate:
-    """Return the ASGI application of a service, which it closes at its end.
-
-    :param hosts: see :class:`Gate`
-    :param api_key: see :class:`Gate`
-    """
+    """Return the ASGI application of a service, which it closes at its end; ``hosts`` and ``api_key`` as in Gate."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -59,6 +55,7 @@ def create_app(service: Service, *, hosts: Collection[str] | None = None, api_ke
         description="Search a Lucene index by BM25, and rerank by distilled models.",
         docs_url=None,
         redoc_url=None,
+        exception_handlers={HTTPException: refused},
         lifespan=lifespan,
     )
 
@@ -86,10 +83,6 @@ def create_app(service: Service, *, hosts: Collection[str] | None = None, api_ke
     async def search(asked: SearchRequest, request: Request) -> SearchAnswer:
         return await in_time(request, service.limits, service.search(asked))
 
-    @app.exception_handler(HTTPException)
-    async def refused(_: Request, error: HTTPException) -> JSONResponse:
-        return fault_response(error)
-
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
@@ -98,12 +91,14 @@ def create_app(service: Service, *, hosts: Collection[str] | None = None, api_ke
             return JSONResponse({"error": f"invalid JSON at character {place}"}, 400)
         return JSONResponse({"error": f"{place[:100]}: {first['msg']}"}, 422)
 
-    @app.exception_handler(RerankerKDError)
-    async def failed(_: Request, error: RerankerKDError) -> JSONResponse:
-        return JSONResponse({"error": " ".join(str(error).split())}, 500)
+    @app.exception_handler(CandidateError)
+    async def unfit(_: Request, error: CandidateError) -> JSONResponse:
+        return JSONResponse({"error": error.fault}, 422)
 
     @app.exception_handler(Exception)
-    async def broken(_: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
-        return JSONResponse({"error": "a fault of this program: its log says more"}, 500)
+    async def failed(_: Request, error: Exception) -> JSONResponse:
+        known = isinstance(error, RerankerKDError)
+        fault = " ".join(str(error).split()) if known else "a fault of this program: its log says more"
+        return JSONResponse({"error": fault}, 500)
 
     return Gate(app, service.limits, hosts=hosts, api_key=api_key)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from reranker_kd.rerank.base import Reranker
 from reranker_kd.serve.messages import RefusedError
@@ -36,10 +36,6 @@ class _Waiting:
     depth: int | None
     answer: Future[Reranked] = field(default_factory=Future)
     since: float = field(default_factory=time.perf_counter)
-
-
-class _NobodyWaitsError(Exception):
-    """Ends the work on requests that were all cancelled."""
 
 
 class RerankingThread:
@@ -85,11 +81,9 @@ class RerankingThread:
         going_on = True
         while going_on:
             batch, going_on = self._gather()
-            by_depth: dict[int | None, list[_Waiting]] = defaultdict(list)
-            for waiting in batch:
-                by_depth[waiting.depth].append(waiting)
-            for together in by_depth.values():
-                self._rerank(together)
+            batch.sort(key=lambda waiting: waiting.depth or 0)
+            for _, together in groupby(batch, lambda waiting: waiting.depth):
+                self._rerank(list(together))
 
     def _gather(self) -> tuple[list[_Waiting], bool]:
         """Return a batch, and whether more may come."""
@@ -117,13 +111,13 @@ class RerankingThread:
 
         def go_on(_: float) -> None:
             if all(waiting.answer.cancelled() for waiting in together):
-                raise _NobodyWaitsError
+                raise CancelledError
 
         start = time.perf_counter()
         requests = [(waiting.query, waiting.candidates) for waiting in together]
         try:
             rankings = self._reranker.rerank_batch(requests, depth=together[0].depth, on_progress=go_on).rankings
-        except _NobodyWaitsError:
+        except CancelledError:
             return
         except Exception as error:
             if len(together) > 1:

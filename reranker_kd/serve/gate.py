@@ -66,7 +66,7 @@ class Gate:
             if costly and self._working >= self.limits.max_concurrent:
                 raise RefusedError(503, "too many requests at once: try again later")
         except RefusedError as refusal:
-            await fault_response(refusal)(scope, receive, send)
+            await (await refused(None, refusal))(scope, receive, send)
             return
         self._working += costly
         try:
@@ -139,7 +139,7 @@ async def in_time(request: Request, limits: Limits, work: Awaitable[T]) -> T:
         await asyncio.gather(answer, gone, return_exceptions=True)
 
 
-def fault_response(error: HTTPException) -> JSONResponse:
+async def refused(_: Request | None, error: HTTPException) -> JSONResponse:
     """Return what a client gets that is refused."""
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 

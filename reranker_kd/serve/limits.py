@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from reranker_kd.sections import Section
 
 CANDIDATES_CEILING = 10_000
 """Candidates of a request that no configuration may exceed: requests are checked up to there before all else."""
 
 
-class Limits(BaseModel):
+class Limits(Section):
     """Bounds of a request, and of all requests together. The descriptions are those of the command line's options."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     max_candidates: int = Field(
         default=1000, ge=1, le=CANDIDATES_CEILING, description="Documents of a request; also hits and depth."

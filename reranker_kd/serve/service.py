@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
-from reranker_kd.errors import CandidateError
 from reranker_kd.formats.qrels import read_qrels
 from reranker_kd.formats.topics import read_topics
 from reranker_kd.rerank.base import Reranker
 from reranker_kd.resources.sample_collection import SAMPLE_QRELS, SAMPLE_TOPICS
 from reranker_kd.retrieve.lucene import LuceneIndex, SearchSettings
-from reranker_kd.serve.batching import Reranked, RerankingThread
+from reranker_kd.serve.batching import RerankingThread
 from reranker_kd.serve.limits import Limits
 from reranker_kd.serve.messages import (
     Document,
@@ -94,6 +93,7 @@ class Service:
         """Rerank the candidates of a request.
 
         :raises RefusedError: the request cannot be answered as it stands
+        :raises CandidateError: nor can a candidate be reranked
         """
         thread = self._thread(request.model)
         self._check_query(request.query)
@@ -101,7 +101,7 @@ class Service:
         start = time.perf_counter()
         candidates = await self._candidates(request.candidates)
         milliseconds = {"texts": 1000 * (time.perf_counter() - start)}
-        reranked = await _reranked(thread, request.query, candidates, request.depth)
+        reranked = await asyncio.wrap_future(thread.submit(request.query, candidates, request.depth))
         ranking = [Ranked(rank=hit.rank, docid=hit.docid, score=hit.score) for hit in reranked.ranking]
         milliseconds |= reranked.milliseconds
         return RerankAnswer(model=request.model, ranking=ranking, milliseconds=milliseconds)
@@ -110,6 +110,7 @@ class Service:
         """Search, and rerank where a model is named.
 
         :raises RefusedError: the request cannot be answered as it stands
+        :raises CandidateError: nor can a candidate be reranked
         """
         if self._index is None:
             raise RefusedError(422, "this service has no index to search: send candidates to /rerank")
@@ -127,7 +128,7 @@ class Service:
         candidates = [Candidate(docid, score, texts.get(docid, "")) for docid, score in found.items()]
         ranking = Ranking(Query("", request.query), tuple(candidates))
         if thread is not None and candidates:
-            reranked = await _reranked(thread, request.query, candidates, depth)
+            reranked = await asyncio.wrap_future(thread.submit(request.query, candidates, depth))
             ranking = reranked.ranking
             milliseconds |= reranked.milliseconds
         best = islice(ranking, hits)
@@ -164,31 +165,14 @@ class Service:
                 raise RefusedError(422, f"candidates.{place}: document {_shown(docid)} is empty")
             _check_most(f"candidates.{place}", len(text or ""), self.limits.max_text_chars, " characters")
             texts[docid] = text
-        stored = await self._stored_texts([docid for docid, text in texts.items() if text is None])
-        return [
-            Candidate(docid, -place, stored[docid] if text is None else text)
-            for place, (docid, text) in enumerate(texts.items())
-        ]
-
-    async def _stored_texts(self, docids: Collection[str]) -> Mapping[str, str]:
-        if not docids:
-            return {}
-        if self._index is None:
-            raise RefusedError(422, f"document {_shown(next(iter(docids)))}: comes without text, and there is no index")
-        found = await self._in_index(lambda index: index.texts(docids))
-        for docid in docids:
-            if docid not in found:
+        if lacking := [docid for docid, text in texts.items() if text is None]:
+            if self._index is None:
+                raise RefusedError(422, f"document {_shown(lacking[0])}: comes without text, and there is no index")
+            texts |= await self._in_index(lambda index: index.texts(lacking))
+        for docid, text in texts.items():
+            if text is None:
                 raise RefusedError(422, f"document {_shown(docid)} is not in the index")
-        return found
-
-
-async def _reranked(
-    thread: RerankingThread, query: str, candidates: Sequence[Candidate], depth: int | None
-) -> Reranked:
-    try:
-        return await asyncio.wrap_future(thread.submit(query, candidates, depth))
-    except CandidateError as error:
-        raise RefusedError(422, error.fault) from error
+        return [Candidate(docid, -place, text) for place, (docid, text) in enumerate(texts.items())]
 
 
 def _check_most(name: str, count: int, limit: int, unit: str = "") -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reranker_kd.benchmark.results import Timings, percentiles, query_ratio, ratio, score_gap, speed_of
+from reranker_kd.benchmark.results import Timings, ratios, score_gap, speed_of
 from reranker_kd.errors import InputError
 
 SLOW = Timings(cold_start_s=[3.0, 9.0, 4.0], seconds=[10.0, 40.0, 20.0], query_ms=[[1.0, 3.0], [8.0, 8.0], [4.0, 6.0]])
@@ -17,8 +17,9 @@ FAST = Timings(cold_start_s=[1.0, 1.0, 1.0], seconds=[5.0, 10.0, 4.0], query_ms=
 @given(st.lists(st.floats(0.01, 1e6), min_size=1, max_size=50))
 def test_percentiles_are_numpys(milliseconds):
     expected = np.percentile(milliseconds, [50, 95, 99]).tolist()
-    assert list(percentiles(milliseconds).values()) == pytest.approx(expected)
-    assert list(percentiles(milliseconds)) == ["p50", "p95", "p99"]
+    found = speed_of(Timings([1.0], [1.0], [milliseconds]), pairs=1)["query_ms"]
+    assert list(found.values()) == pytest.approx(expected)
+    assert list(found) == ["p50", "p95", "p99"]
 
 
 def test_speed_is_the_median_over_rounds():
@@ -31,11 +32,11 @@ def test_speed_is_the_median_over_rounds():
 
 def test_ratios_are_taken_within_rounds():
     # 10/5, 40/10, 20/4; that of the medians would be 20/5.
-    assert ratio(FAST, SLOW) == 4
-    assert ratio(SLOW, FAST) == 1 / 4
+    assert ratios(FAST, SLOW)["ratio"] == 4
+    assert ratios(SLOW, FAST)["ratio"] == 1 / 4
     # 2/1, 8/2, 5/1
-    assert query_ratio(FAST, SLOW) == 4
-    assert ratio(FAST, FAST) == query_ratio(FAST, FAST) == 1
+    assert ratios(FAST, SLOW)["query_ratio"] == 4
+    assert ratios(FAST, FAST) == {"ratio": 1, "query_ratio": 1}
 
 
 def test_tokens_a_second_follow_from_the_median_pass():

@@ -15,8 +15,7 @@ import time
 from pathlib import Path
 
 from reranker_kd import load_reranker
-from reranker_kd.evaluate.evaluation import evaluate_run
-from reranker_kd.evaluate.measures import parse_measures
+from reranker_kd.evaluate.evaluation import evaluate
 from reranker_kd.formats.qrels import read_qrels
 from reranker_kd.formats.runs import read_run
 from reranker_kd.formats.topics import read_topics
@@ -43,7 +42,7 @@ def main(flat: str, topics_file: str, qrels_file: str, candidates_file: str, mod
     """Print a row for each type."""
     topics, qrels, candidates = read_topics(topics_file), read_qrels(qrels_file), read_run(candidates_file)
     encoder = load_encoder(model)
-    measures = parse_measures(["nDCG@10", "R@100"])
+    measures = ["nDCG@10", "R@100"]
     queries = encoder.encode_queries(list(topics.values()))
     print("| type | MB | built in | ms a query | nDCG@10 | R@100 | nDCG@10 reranking |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
@@ -61,10 +60,10 @@ def main(flat: str, topics_file: str, qrels_file: str, candidates_file: str, mod
                 start = time.perf_counter()
                 index.search(query[None], 100)
                 times.append(time.perf_counter() - start)
-            searched = evaluate_run(search_topics(index, encoder, topics, hits=100), qrels, measures).means
+            searched = evaluate(search_topics(index, encoder, topics, hits=100), qrels, measures).means
             reranker = load_reranker(model, embeddings=folder)
             reranked = rerank_run(candidates, topics, lambda _: {}, reranker).run
-            ndcg = evaluate_run(reranked, qrels, measures[:1]).means["nDCG@10"]
+            ndcg = evaluate(reranked, qrels, measures[:1]).means["nDCG@10"]
             size = (folder / "index").stat().st_size / 1e6
             label = ", ".join([f"`{name}`", *(f"{key} {value}" for key, value in settings.items())])
             print(

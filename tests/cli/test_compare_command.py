@@ -11,8 +11,7 @@ from scipy import stats
 
 from reranker_kd.cli.compare import compare
 from reranker_kd.errors import FormatError, InputError
-from reranker_kd.evaluate.evaluation import evaluate_run
-from reranker_kd.evaluate.measures import parse_measures
+from reranker_kd.evaluate.evaluation import evaluate
 from reranker_kd.formats.qrels import read_qrels
 from reranker_kd.formats.runs import read_run
 from reranker_kd.provenance import write_provenance
@@ -53,7 +52,7 @@ def test_published_runs(shared_data: Path) -> None:
         assert [difference[test]["corrected"] for difference in found] == [2 * lesser, max(2 * lesser, other)]
     figures = [[query["nDCG@10"] for query in run["per_query"].values()] for run in document["runs"]]
     assert found[0]["t_test"]["p_value"] == stats.ttest_rel(figures[1], figures[0]).pvalue
-    evaluation = evaluate_run(read_run(runs[1]), read_qrels(folder / "qrels.dl20.txt"), parse_measures(["nDCG@10"]))
+    evaluation = evaluate(read_run(runs[1]), read_qrels(folder / "qrels.dl20.txt"), ["nDCG@10"])
     assert figures[1] == pytest.approx(list(evaluation.per_query["nDCG@10"].values()), abs=1e-12)
     assert splade["ceiling"] == bm25["ceiling"], "both of the candidates"
     assert bm25["ceiling"]["depth"] == 100

@@ -18,6 +18,7 @@ INDEX = "index --collection c --index i"
 
 # Command, the option that would have no effect, the one that it goes with or has no effect beside, with its value.
 REFUSED = [
+    ("serve --model m --index i", "--collection docs", "--index"),
     *(
         (f"{RERANK} --candidates run", option, "--candidates")
         for option in (

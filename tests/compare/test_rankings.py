@@ -18,8 +18,7 @@ from reranker_kd.compare.rankings import (
     scores_by_relevance,
 )
 from reranker_kd.compare.reports import short_labels
-from reranker_kd.evaluate.evaluation import evaluate_run
-from reranker_kd.evaluate.measures import parse_measures
+from reranker_kd.evaluate.evaluation import evaluate
 from reranker_kd.formats.qrels import read_qrels
 from reranker_kd.formats.runs import columns_of_run, read_run
 from reranker_kd.types import in_rank_order
@@ -40,7 +39,7 @@ def test_gains_add_up_to_trec_evals_ndcg(run, candidates, qrels):
         qrels, {"run": [columns_of_run(run)], "first": [columns_of_run(candidates)]}, reference="first"
     )
     gains = gain_by_candidate_rank(rankings, ["run"], list(qrels))["run"]
-    expected = evaluate_run(run, qrels, parse_measures(["nDCG@10"])).means["nDCG@10"]
+    expected = evaluate(run, qrels, ["nDCG@10"]).means["nDCG@10"]
     assert math.isclose(sum(gains.values()), expected, abs_tol=1e-9)
 
 

@@ -15,8 +15,7 @@ from reranker_kd.distill.methods import METHODS
 from reranker_kd.distill.recipe import read_distill_recipe
 from reranker_kd.distill.report.report import draw_losses
 from reranker_kd.errors import InputError
-from reranker_kd.evaluate.evaluation import evaluate_run
-from reranker_kd.evaluate.measures import parse_measures
+from reranker_kd.evaluate.evaluation import evaluate
 from reranker_kd.formats.qrels import read_qrels
 from reranker_kd.formats.runs import read_run
 from reranker_kd.models.folder import content_hash
@@ -47,7 +46,6 @@ def _json(path):
 
 def test_the_figures_are_those_of_the_runs(workplace, student):
     folder, report = student
-    (measure,) = parse_measures(["AP"])
     qrels = read_qrels(workplace / "qrels.txt")
     run = read_run(workplace / "run.txt")
     topics = dict(line.split("\t") for line in (workplace / "topics.tsv").read_text().splitlines())
@@ -67,7 +65,7 @@ def test_the_figures_are_those_of_the_runs(workplace, student):
         "teacher": reranked(workplace / "teacher", backend="torch", precision="float32"),
         "student": student_run,
     }
-    expected = {name: float(evaluate_run(run, qrels, [measure]).means["AP"]) for name, run in runs.items()}
+    expected = {name: float(evaluate(run, qrels, ["AP"]).means["AP"]) for name, run in runs.items()}
     assert report.figures == pytest.approx(expected)
     # The three tell each other apart.
     assert len({round(value, 6) for value in expected.values()}) == 3

@@ -14,8 +14,7 @@ from torch.nn.functional import normalize
 
 from reranker_kd.distill.data.transfer_set import Group, TransferSet
 from reranker_kd.distill.objectives.losses import text_embedding, text_similarity
-from reranker_kd.distill.teachers.embeddings import embed_texts, encoder_of
-from reranker_kd.distill.teachers.model import ModelSettings
+from reranker_kd.distill.teachers.model import ModelSettings, embed_texts, encoder_of
 from reranker_kd.errors import InputError
 from reranker_kd.inference.options import REFERENCE
 from reranker_kd.inference.text_encoder import load_encoder

@@ -19,7 +19,7 @@ from transformers import (
     RobertaModel,
 )
 
-from reranker_kd.distill.objectives.recording import depth_of, recording
+from reranker_kd.distill.objectives.recording import layers_of, recording
 from reranker_kd.errors import RecipeError
 
 SIZES = {
@@ -56,7 +56,7 @@ def test_hidden_states_and_attention_are_those_of_transformers(architecture):
     network = tiny(architecture)
     with recording(network) as recorded:
         outputs = network(**INPUTS, output_hidden_states=True, output_attentions=True)
-    assert depth_of(network) == 3
+    assert len(layers_of(network)) == 3
     assert len(recorded.hidden) == len(outputs.hidden_states) == 4
     for ours, theirs in zip(recorded.hidden, outputs.hidden_states, strict=True):
         assert torch.equal(ours, theirs)
@@ -148,7 +148,7 @@ def test_another_layout_is_refused_and_left_as_it_was(model, config):
     network = model(config)
     before = len(hooks_of(network))
     with pytest.raises(RecipeError, match=rf"layers of a {model.__name__} cannot be recorded"):
-        depth_of(network)
+        layers_of(network)
     with pytest.raises(RecipeError, match="take a BERT"), recording(network):
         pass
     assert len(hooks_of(network)) == before

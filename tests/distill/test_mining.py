@@ -101,9 +101,11 @@ def test_properties_of_every_mining(mining):
     topics, runs, draws, settings = mining
     mined = mine_groups(topics, runs, draws, collection=COLLECTION, **settings)
     assert mined == mine_groups(topics, runs, draws, collection=COLLECTION, **settings)
-    # Every query is a group or left out, in order.
-    made = [group.qid for group in mined]
-    assert made == [qid for qid in topics if qid in made]
+    # Two more documents at the end show what was drawn before for every query: those with fewer than 2 have no group.
+    more = docids_of(mine_groups(topics, runs, [*draws, Draw("random", 2)], collection=COLLECTION, **settings))
+    assert list(more) == list(topics)
+    assert [group.qid for group in mined] == [qid for qid in topics if len(more[qid]) >= 4]
+    assert all(more[group.qid][: len(group.docids)] == group.docids for group in mined)
     largest = settings["positives"] + sum(draw.count for draw in draws)
     for group in mined:
         assert 2 <= len(group.docids) <= largest

@@ -115,18 +115,6 @@ def test_a_broken_database_is_named(tmp_path, damage):
     assert np.isnan(lookup(ScoreCache(tmp_path, KEY), PAIRS)).all()
 
 
-def test_parts_of_earlier_versions_are_taken_over(tmp_path):
-    folder = ScoreCache(tmp_path, KEY).folder
-    keys = [b"a" * 16, b"b" * 15 + b"\0", b"c" * 16]
-    for number, scores in enumerate(([1.5, -2.5], [9.0, 3.25]), start=1):
-        part = np.zeros(2, dtype=[("key", "S16"), ("score", "<f4")])
-        part["key"], part["score"] = keys[number - 1 : number + 1], scores
-        np.save(folder / f"part-{number:08d}.npy", part)
-    # The first part that has a pair stands.
-    assert ScoreCache(tmp_path, KEY).find(keys) == {keys[0]: 1.5, keys[1]: -2.5, keys[2]: 3.25}
-    assert not list(folder.glob("part-*"))
-
-
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="file"):

@@ -19,6 +19,7 @@ from reranker_kd.distill.students import build_student
 from reranker_kd.errors import ModelError, RecipeError
 from reranker_kd.inference.batching import padded
 from reranker_kd.inference.options import REFERENCE
+from reranker_kd.inference.pair_tokenizer import FRAMINGS
 from reranker_kd.models.kinds import KINDS, AnyShape, token_encoder_of
 from reranker_kd.models.twin import KIND as TWIN
 
@@ -59,7 +60,7 @@ def built(folder, kind="cross-encoder", seed=0, **settings):
 @torch.no_grad()
 def scores_of(student):
     """Return the network's own scores, in the way that it is trained."""
-    network, framed = student.network.eval(), student.framed(student.tokenizer)
+    network, framed = student.network.eval(), FRAMINGS[student.kind.framing](student.tokenizer)
     query, *texts = framed.encode([QUERY, *TEXTS])
 
     def run(part, sequences):
@@ -85,6 +86,7 @@ VARIANTS = [
     ("bert-bilstm", {"hidden_size": 10, "embedding_size": 12}),
     ("bert-bilstm", {"hidden_size": 10, "layers": 2, "random": True, "embedding_size": 20}),
     ("gated-cross-encoder", {}),
+    ("splade", {"query_pieces": 20}),
 ]
 
 

@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from reranker_kd.distill.data.transfer_set import Group, TransferSet
-from reranker_kd.distill.teachers.ensemble import NORMALISATIONS, EnsembleTeacher
 from reranker_kd.distill.teachers.model import ModelTeacher
-from reranker_kd.distill.teachers.registry import TEACHERS, AnyTeacher, make_teacher
+from reranker_kd.distill.teachers.registry import NORMALISATIONS, TEACHERS, AnyTeacher, EnsembleTeacher, make_teacher
 from reranker_kd.distill.teachers.tables import TableTeacher
 from reranker_kd.errors import FormatError, InputError, ModelError, RecipeError
 from reranker_kd.formats.runs import write_run

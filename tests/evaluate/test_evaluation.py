@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reranker_kd.errors import InputError
-from reranker_kd.evaluate.evaluation import Evaluation, evaluate_run
-from reranker_kd.evaluate.measures import parse_measure, parse_measures
+from reranker_kd.evaluate.evaluation import Evaluation, evaluate
 from reranker_kd.formats.qrels import read_qrels
 from reranker_kd.formats.runs import read_run
 from reranker_kd.types import Qrels, Run
@@ -57,9 +56,7 @@ def options(names: list[str], *, level: int, complete: bool) -> list[str]:
 def assert_equals_trec_eval(trec_eval: Any, run: Run, qrels: Qrels) -> None:
     for names in (WITH_DEFAULTS, WITH_PARAMETERS):
         for level, complete in ((1, True), (1, False), (2, True), (2, False)):
-            evaluation = evaluate_run(
-                run, qrels, parse_measures(names), relevance_level=level, missing_as_zero=complete
-            )
+            evaluation = evaluate(run, qrels, names, relevance_level=level, missing_as_zero=complete)
             expected = trec_eval.of_records(run, qrels, options(names, level=level, complete=complete))
             assert_agrees(evaluation, expected)
 
@@ -72,10 +69,10 @@ def test_equals_trec_eval_on_published_runs(
 ) -> None:
     run_file = shared_data / "trec-dl" / "runs" / f"run.{run}.top100.txt"
     qrels_file = shared_data / "trec-dl" / f"qrels.{run.partition('.')[0]}.txt"
-    evaluation = evaluate_run(
+    evaluation = evaluate(
         read_run(run_file),
         read_qrels(qrels_file),
-        parse_measures(names),
+        names,
         relevance_level=level,
         missing_as_zero=complete,
     )
@@ -87,7 +84,7 @@ def test_cut_reciprocal_rank_equals_trec_eval_on_a_cut_run(shared_data: Path, tr
     qrels_file = shared_data / "trec-dl" / "qrels.dl20.txt"
     run, qrels = read_run(run_file), read_qrels(qrels_file)
     expected = trec_eval(run_file, qrels_file, "-m", "recip_rank", "-M", "10")
-    ours = evaluate_run(run, qrels, parse_measures(["RR@10", "RR"]))
+    ours = evaluate(run, qrels, ["RR@10", "RR"])
     by_query = {qid: figure for (_, qid), figure in expected.items() if qid != "all"}
     assert {qid: round(figure, 4) for qid, figure in ours.per_query["RR@10"].items()} == by_query
     assert round(ours.means["RR@10"], 4) == expected["recip_rank", "all"] < ours.means["RR"]
@@ -107,10 +104,10 @@ def test_cut_reciprocal_rank_equals_trec_eval_on_a_cut_run(shared_data: Path, tr
     ],
 )
 def test_published_ndcg_at_10(shared_data: Path, run: str, published: float) -> None:
-    evaluation = evaluate_run(
+    evaluation = evaluate(
         read_run(shared_data / "trec-dl" / "runs" / f"run.{run}.top100.txt"),
         read_qrels(shared_data / "trec-dl" / f"qrels.{run.partition('.')[0]}.txt"),
-        [parse_measure("nDCG@10")],
+        ["nDCG@10"],
     )
     assert round(evaluation.means["nDCG@10"], 4) == published
 
@@ -163,17 +160,17 @@ def test_equals_trec_eval_on_any_run(trec_eval: Any, run: Run, qrels: Qrels) -> 
         assert_equals_trec_eval(trec_eval, run, qrels)
     else:
         with pytest.raises(InputError, match="share no query"):
-            evaluate_run(run, qrels, parse_measures(["AP"]))
+            evaluate(run, qrels, ["AP"])
 
 
 def test_judged_counts_what_is_there_of_the_top() -> None:
     # Query 1: a and c of the top four, as -1 is for not judged. Query 2 has two documents. The run lacks query 3.
     run = {"1": {"a": 5.0, "b": 4.0, "c": 3.0, "x": 2.0, "d": 1.0}, "2": {"a": 2.0, "b": 1.0}}
     qrels = {"1": {"a": 2, "b": -1, "c": 0, "d": 1}, "2": {"b": 1}, "3": {"a": 1}}
-    evaluation = evaluate_run(run, qrels, [parse_measure("Judged@4")])
+    evaluation = evaluate(run, qrels, ["Judged@4"])
     assert evaluation.per_query["Judged@4"] == {"1": 0.5, "2": 0.5, "3": 0.0}
     assert isclose(evaluation.means["Judged@4"], 1 / 3)
-    assert evaluate_run(run, qrels, [parse_measure("Judged@4")], missing_as_zero=False).means["Judged@4"] == 0.5
+    assert evaluate(run, qrels, ["Judged@4"], missing_as_zero=False).means["Judged@4"] == 0.5
 
 
 def test_judged_share_of_bm25_by_counting(shared_data: Path) -> None:
@@ -181,15 +178,15 @@ def test_judged_share_of_bm25_by_counting(shared_data: Path) -> None:
     qrels = read_qrels(shared_data / "trec-dl" / "qrels.dl20.txt")
     lines = [line.split() for line in run_file.read_text().splitlines()]
     judged = [docid in qrels[qid] for qid, _, docid, rank, *_ in lines if int(rank) <= 10 and qid in qrels]
-    evaluation = evaluate_run(read_run(run_file), qrels, [parse_measure("Judged@10")])
+    evaluation = evaluate(read_run(run_file), qrels, ["Judged@10"])
     assert isclose(evaluation.means["Judged@10"], sum(judged) / len(judged))
 
 
 def test_level_leaves_ndcg_alone() -> None:
     run, qrels = {"1": {"a": 2.0, "b": 1.0}}, {"1": {"a": 1, "b": 2}}
-    measures = parse_measures(["nDCG@10", "P@1"])
-    lenient = evaluate_run(run, qrels, measures)
-    strict = evaluate_run(run, qrels, measures, relevance_level=2)
+    measures = ["nDCG@10", "P@1"]
+    lenient = evaluate(run, qrels, measures)
+    strict = evaluate(run, qrels, measures, relevance_level=2)
     assert strict.means["nDCG@10"] == lenient.means["nDCG@10"]
     assert (lenient.means["P@1"], strict.means["P@1"]) == (1.0, 0.0)
 
@@ -197,14 +194,14 @@ def test_level_leaves_ndcg_alone() -> None:
 def test_missing_queries_are_named_and_counted_as_asked() -> None:
     run = {"2": {"a": 1.0}, "7": {"a": 1.0}, "3": {}}
     qrels = {"1": {"a": 1}, "2": {"a": 1}, "3": {"b": 1, "a": 0}, "4": {}}
-    measures = parse_measures(["AP", "gm_map", "num_q", "num_rel"])
-    complete = evaluate_run(run, qrels, measures)
+    measures = ["AP", "gm_map", "num_q", "num_rel"]
+    complete = evaluate(run, qrels, measures)
     # Query 4 has no judgment, so no qrels file can hold it; query 3 no document, so no run file can.
     assert (complete.missing_queries, complete.unjudged_queries, complete.queries) == (("1", "3"), 1, 3)
     assert complete.per_query["AP"] == {"1": 0.0, "2": 1.0, "3": 0.0}
     assert complete.per_query["gm_map"] == {"1": 0.00001, "2": 1.0, "3": 0.00001}
     assert (complete.means["num_q"], complete.means["num_rel"]) == (3, 3)
-    answered = evaluate_run(run, qrels, measures, missing_as_zero=False)
+    answered = evaluate(run, qrels, measures, missing_as_zero=False)
     assert (answered.missing_queries, answered.unjudged_queries, answered.queries) == (("1", "3"), 1, 1)
     assert answered.per_query["AP"] == {"2": 1.0}
     assert (answered.means["AP"], answered.means["num_q"], answered.means["num_rel"]) == (1.0, 1, 1)
@@ -214,7 +211,7 @@ def test_missing_queries_are_named_and_counted_as_asked() -> None:
 def test_negative_grades_alone_do_no_harm(grade: int) -> None:
     # trec_eval 9.0.4 ends with an error at -1, and crashes below it.
     run = {"0": {"z": 1.0}, "1": {"x": 2.0, "y": 1.0}}
-    evaluation = evaluate_run(run, {"1": {"x": grade}, "0": {"z": 3}}, parse_measures(["all_trec"]))
+    evaluation = evaluate(run, {"1": {"x": grade}, "0": {"z": 3}}, ["all_trec"])
     first = {name: figures["1"] for name, figures in evaluation.per_query.items()}
     assert (first["map"], first["ndcg"], first["num_rel"], first["num_ret"]) == (0, 0, 0, 2)
     assert first["num_nonrel_judged_ret"] == 0
@@ -223,7 +220,7 @@ def test_negative_grades_alone_do_no_harm(grade: int) -> None:
 def test_measures_under_two_names_or_with_two_parameters_stand_side_by_side() -> None:
     run, qrels = {"1": {"a": 2.0, "b": 1.0, "c": 0.5}}, {"1": {"b": 1, "d": 1}}
     names = ["AP", "map", "P@1", "P.2", "set_F.1", "set_F.2", "set_F", "RR", "RR@1", "nDCG", "ndcg.1=3"]
-    means = evaluate_run(run, qrels, parse_measures(names)).means
+    means = evaluate(run, qrels, names).means
     assert list(means) == names
     assert means["AP"] == means["map"] == 0.25
     assert (means["P@1"], means["P.2"], means["RR"], means["RR@1"]) == (0.0, 0.5, 0.5, 0.0)
@@ -234,19 +231,19 @@ def test_measures_under_two_names_or_with_two_parameters_stand_side_by_side() ->
 def test_evaluation_changes_nothing_and_repeats_itself() -> None:
     run, qrels = {"2": {"a": 1.0, "b": 2.0}, "1": {"a": 1.0}}, {"1": {"a": -3}, "2": {"b": 1}}
     before = repr((run, qrels))
-    measures = parse_measures(["P.1,2", "RR@1", "all_trec"])
-    assert evaluate_run(run, qrels, measures) == evaluate_run(run, qrels, measures)
+    measures = ["P.1,2", "RR@1", "all_trec"]
+    assert evaluate(run, qrels, measures) == evaluate(run, qrels, measures)
     assert repr((run, qrels)) == before
 
 
 def test_level_below_1_is_refused() -> None:
     with pytest.raises(InputError, match="relevance level 0: expected a grade from 1"):
-        evaluate_run({"1": {"a": 1.0}}, {"1": {"a": 1}}, parse_measures(["AP"]), relevance_level=0)
+        evaluate({"1": {"a": 1.0}}, {"1": {"a": 1}}, ["AP"], relevance_level=0)
 
 
 def test_grade_that_can_be_none_is_refused() -> None:
     with pytest.raises(InputError, match="the grade 1700000000; expected at most 1000000"):
-        evaluate_run({"1": {"a": 1.0}}, {"1": {"a": 1_700_000_000}}, parse_measures(["AP"]))
+        evaluate({"1": {"a": 1.0}}, {"1": {"a": 1_700_000_000}}, ["AP"])
 
 
 def test_evaluating_loads_neither_torch_nor_java_nor_click() -> None:

@@ -10,7 +10,7 @@ import pytrec_eval
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reranker_kd.evaluate.evaluation import evaluate_run, figures_of
+from reranker_kd.evaluate.evaluation import evaluate, figures_of
 from reranker_kd.evaluate.judged import Judgments
 from reranker_kd.evaluate.measures import parse_measures
 from reranker_kd.formats.runs import columns_of_run
@@ -57,7 +57,7 @@ def test_the_best_order(run, qrels, level):
     ranks = judgments.ranks(columns_of_run(run))
     best = {qid: {d: float(qrels.get(qid, {}).get(d, -1)) for d in documents} for qid, documents in run.items()}
     if ranks.retrieved.any():
-        expected = evaluate_run(best, qrels, MEASURES, relevance_level=level)
+        expected = evaluate(best, qrels, list(THEIRS), relevance_level=level)
         for name, figures in figures_of(ranks.by_grade(), MEASURES).items():
             of_query = list(expected.per_query[name].values())
             np.testing.assert_allclose(figures, of_query, rtol=0, atol=1e-12, err_msg=name)

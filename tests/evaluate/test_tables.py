@@ -4,14 +4,10 @@ import json
 
 import pytest
 
-from reranker_kd.evaluate.evaluation import evaluate_run
+from reranker_kd.evaluate.evaluation import Evaluation, evaluate
 from reranker_kd.evaluate.grid import tab_separated, table_text
 from reranker_kd.evaluate.measures import parse_measures
-from reranker_kd.evaluate.tables import (
-    EvaluatedRun,
-    evaluation_json,
-    evaluation_table,
-)
+from reranker_kd.evaluate.tables import evaluation_json, evaluation_table
 from reranker_kd.types import Run
 
 BOLD = "\x1b[1m"
@@ -19,12 +15,12 @@ QRELS = {"1": {"a": 1, "b": 1, "c": 1}, "2": {"a": 1}}
 MEASURES = ("AP", "recip_rank", "num_ret")
 
 
-def evaluated(name: str, run: Run) -> EvaluatedRun:
-    return EvaluatedRun(name, evaluate_run(run, QRELS, parse_measures(MEASURES)))
+def evaluated(name: str, run: Run) -> tuple[str, Evaluation]:
+    return name, evaluate(run, QRELS, MEASURES)
 
 
 @pytest.fixture
-def runs() -> list[EvaluatedRun]:
+def runs() -> list[tuple[str, Evaluation]]:
     # Query 1: AP 2/3 of the first run, 1/3 of the second. Query 2: 1/2 of the first, which the second lacks.
     return [
         evaluated("bm25.txt", {"1": {"a": 2.0, "b": 1.0}, "2": {"x": 2.0, "a": 1.0}}),
@@ -32,7 +28,7 @@ def runs() -> list[EvaluatedRun]:
     ]
 
 
-def test_table(runs: list[EvaluatedRun]) -> None:
+def test_table(runs: list[tuple[str, Evaluation]]) -> None:
     assert table_text(evaluation_table(runs), styled=False).splitlines() == [
         "run                   AP  recip_rank  num_ret",
         "bm25.txt          0.5833      0.7500        4",
@@ -40,7 +36,7 @@ def test_table(runs: list[EvaluatedRun]) -> None:
     ]
 
 
-def test_table_per_query(runs: list[EvaluatedRun]) -> None:
+def test_table_per_query(runs: list[tuple[str, Evaluation]]) -> None:
     assert table_text(evaluation_table(runs, per_query=True), styled=False).splitlines() == [
         "run               qid      AP  recip_rank  num_ret",
         "bm25.txt          1    0.6667      1.0000        2",
@@ -52,33 +48,33 @@ def test_table_per_query(runs: list[EvaluatedRun]) -> None:
     ]
 
 
-def test_best_figures_are_bold_on_a_terminal(runs: list[EvaluatedRun]) -> None:
+def test_best_figures_are_bold_on_a_terminal(runs: list[tuple[str, Evaluation]]) -> None:
     _, best, other = table_text(evaluation_table(runs), styled=True).splitlines()
     assert best.count(BOLD) == 2, "AP and recip_rank, not the count"
     assert f"{BOLD}0.5833" in best
     assert BOLD not in other
 
 
-def test_all_runs_that_print_the_best_figure_are_bold(runs: list[EvaluatedRun]) -> None:
+def test_all_runs_that_print_the_best_figure_are_bold(runs: list[tuple[str, Evaluation]]) -> None:
     lines = table_text(evaluation_table([runs[0], runs[0], runs[1]]), styled=True).splitlines()
     assert [line.count(BOLD) for line in lines[1:]] == [2, 2, 0]
 
 
-def test_no_figure_is_best_of_one_run(runs: list[EvaluatedRun]) -> None:
+def test_no_figure_is_best_of_one_run(runs: list[tuple[str, Evaluation]]) -> None:
     assert BOLD not in table_text(evaluation_table(runs[:1]), styled=True).splitlines()[1]
 
 
 def test_wide_table_is_not_cut() -> None:
     name = "a/very/long/path" * 20
     measures = parse_measures(["all_trec"])
-    wide = [EvaluatedRun(name, evaluate_run({"1": {"a": 1.0}}, QRELS, measures))]
+    wide = [(name, evaluate({"1": {"a": 1.0}}, QRELS, ["all_trec"]))]
     header, row = table_text(evaluation_table(wide), styled=False).splitlines()
     assert header.split() == ["run", *(measure.name for measure in measures)]
     assert row.split()[0] == name
     assert len(row.split()) == len(measures) + 1
 
 
-def test_tsv(runs: list[EvaluatedRun]) -> None:
+def test_tsv(runs: list[tuple[str, Evaluation]]) -> None:
     assert tab_separated(evaluation_table(runs)).splitlines() == [
         "run\tAP\trecip_rank\tnum_ret",
         "bm25.txt\t0.5833\t0.7500\t4",
@@ -86,7 +82,7 @@ def test_tsv(runs: list[EvaluatedRun]) -> None:
     ]
 
 
-def test_tsv_per_query(runs: list[EvaluatedRun]) -> None:
+def test_tsv_per_query(runs: list[tuple[str, Evaluation]]) -> None:
     assert tab_separated(evaluation_table(runs[1:], per_query=True)).splitlines() == [
         "run\tqid\tAP\trecip_rank\tnum_ret",
         "student [kd].txt\t1\t0.3333\t1.0000\t1",
@@ -95,7 +91,7 @@ def test_tsv_per_query(runs: list[EvaluatedRun]) -> None:
     ]
 
 
-def test_json(runs: list[EvaluatedRun]) -> None:
+def test_json(runs: list[tuple[str, Evaluation]]) -> None:
     text = evaluation_json(runs, qrels="qrels.txt", relevance_level=1, missing_as_zero=True)
     assert json.loads(text) == {
         "qrels": "qrels.txt",
@@ -121,7 +117,7 @@ def test_json(runs: list[EvaluatedRun]) -> None:
     assert '"num_ret": 4,' in text.replace("\n", ","), "a count is a whole number"
 
 
-def test_json_per_query(runs: list[EvaluatedRun]) -> None:
+def test_json_per_query(runs: list[tuple[str, Evaluation]]) -> None:
     document = json.loads(evaluation_json(runs, qrels="dl20", relevance_level=2, missing_as_zero=False, per_query=True))
     assert (document["relevance_level"], document["missing_as_zero"]) == (2, False)
     assert document["runs"][1]["per_query"] == {
@@ -130,7 +126,7 @@ def test_json_per_query(runs: list[EvaluatedRun]) -> None:
     }
 
 
-def test_table_with_the_cost_of_a_query(runs: list[EvaluatedRun]) -> None:
+def test_table_with_the_cost_of_a_query(runs: list[tuple[str, Evaluation]]) -> None:
     table = evaluation_table(runs, milliseconds={"bm25.txt": None, "student [kd].txt": 12.34})
     assert table_text(table, styled=False).splitlines()[1:] == [
         "bm25.txt          0.5833      0.7500        4",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from reranker_kd.models.compact import compact, expanded
@@ -26,3 +27,23 @@ def test_a_weight_moves_by_at_most_half_a_step():
     assert torch.equal(back["matrix"][7], matrix[7])
     odd = expanded(compact({"odd": matrix[:, :33]}))["odd"]
     torch.testing.assert_close(odd, matrix[:, :33], rtol=0, atol=1000 / 127 / 2)
+
+
+@pytest.mark.parametrize("bits", [6, 4])
+def test_fewer_bits_take_fewer_bytes_and_move_a_weight_by_half_a_step(bits):
+    torch.manual_seed(0)
+    matrix, table = torch.randn(64, 96), torch.randn(2000, 32)
+    small = compact({"matrix": matrix, "table": table}, bits=bits, table_bits=4)
+    assert small["matrix"].nbytes == matrix.numel() * bits // 8
+    assert small["table"].nbytes == table.numel() // 2
+    back = expanded(small)
+    for name, value, own in (("matrix", matrix, bits), ("table", table, 4)):
+        groups, kept = value.unflatten(1, (-1, 32)), back[name].unflatten(1, (-1, 32))
+        steps = groups.abs().amax(dim=2, keepdim=True) / (2 ** (own - 1) - 1)
+        assert ((kept - groups).abs() <= steps * 0.51).all()
+
+
+def test_the_same_weights_take_the_same_place_in_bytes():
+    # Golden: 1, -1 and 7 sevenths of a group's largest, as 4 bits from 8 on: 9, 7, 15 and so on, the first lowest.
+    row = torch.tensor([[1.0, -1.0, 7.0, 0.0] * 8] * 32)
+    assert compact({"m": row}, bits=4)["m"][0, :2].tolist() == [9 + (7 << 4), 15 + (8 << 4)]

@@ -10,8 +10,7 @@ import sys
 import pytest
 
 from reranker_kd.errors import LuceneError
-from reranker_kd.evaluate.evaluation import evaluate_run
-from reranker_kd.evaluate.measures import parse_measures
+from reranker_kd.evaluate.evaluation import evaluate
 from reranker_kd.formats.qrels import read_qrels
 from reranker_kd.formats.topics import read_topics
 from reranker_kd.retrieve.indexing import build_index, build_index_with_class
@@ -159,5 +158,5 @@ def test_cacm_gives_the_published_figures(shared_data, tmp_path):
     topics = read_topics(shared_data / "cacm" / "topics.cacm.tsv")
     run = LuceneIndex(tmp_path / "index").search(topics)
     qrels = read_qrels(shared_data / "cacm" / "qrels.cacm.txt")
-    means = evaluate_run(run, qrels, parse_measures(["AP", "P@30", "nDCG@10"])).means
+    means = evaluate(run, qrels, ["AP", "P@30", "nDCG@10"]).means
     assert {name: round(value, 4) for name, value in means.items()} == {"AP": 0.3114, "P@30": 0.1917, "nDCG@10": 0.4519}

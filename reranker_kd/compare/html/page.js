@@ -17,20 +17,24 @@ const direction = (figure) => (Math.abs(figure) <= 1e-9 ? "" : figure > 0 ? "up"
 
 // Tables
 
+function makeButton(classes, text, act) {
+  const button = make("button", classes, text);
+  button.type = "button";
+  button.addEventListener("click", () => act(button));
+  return button;
+}
+
 function makeTable({ title, header, rows, texts }) {
   const body = make("tbody");
   const headings = header.map((name, place) => {
-    const button = make("button", "", name);
-    button.type = "button";
-    const heading = make("th", place < texts ? "words" : "", "", button);
-    heading.scope = "col";
-    heading.setAttribute("aria-sort", "none");
-    button.addEventListener("click", () => {
+    const heading = make("th", place < texts ? "words" : "", "", makeButton("", name, () => {
       const descending = heading.getAttribute("aria-sort") === "none" ? place >= texts : heading.getAttribute("aria-sort") === "ascending";
       for (const other of headings) other.setAttribute("aria-sort", "none");
       heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
       body.append(...sorted([...body.rows], place, descending, place < texts));
-    });
+    }));
+    heading.scope = "col";
+    heading.setAttribute("aria-sort", "none");
     return heading;
   });
   for (const row of rows) {
@@ -149,16 +153,10 @@ function step(by) {
   location.hash = fragmentOf(listed[next]);
 }
 
-function stepButton(text, by) {
-  const button = make("button", "step", text);
-  button.type = "button";
-  button.addEventListener("click", () => step(by));
-  return button;
-}
-
 function showQuery(query) {
   current = query;
-  const asked = make("div", "asked", "", make("h3", "", query.text || query.qid), make("div", "steps", "", stepButton("← previous", -1), stepButton("next →", 1)));
+  const steps = [makeButton("step", "← previous", () => step(-1)), makeButton("step", "next →", () => step(1))];
+  const asked = make("div", "asked", "", make("h3", "", query.text || query.qid), make("div", "steps", "", ...steps));
   const facts = `qid ${query.qid} · ${query.relevant} documents of grade ${data.relevance} and above`;
   const columns = make("div", "columns");
   columns.append(...data.columns.map((name, place) => makeColumn(query, name, query.columns[place])));
@@ -220,18 +218,15 @@ function makeMove(before, rank) {
 function makeText({ text, more, cut }) {
   const shown = make("p", "text", text);
   if (!more) return shown;
-  const button = make("button", "more", "more");
-  button.type = "button";
-  button.setAttribute("aria-expanded", "false");
   const rest = document.createTextNode("");
-  shown.append(rest, " ", button);
-  button.addEventListener("click", () => {
+  const unfold = makeButton("more", "more", (button) => {
     const open = button.getAttribute("aria-expanded") === "true";
     rest.data = open ? "" : more + (cut ? " … (cut)" : "");
     button.textContent = open ? "more" : "less";
     button.setAttribute("aria-expanded", String(!open));
   });
-  rest.data = "";
+  unfold.setAttribute("aria-expanded", "false");
+  shown.append(rest, " ", unfold);
   return shown;
 }
 

@@ -106,7 +106,7 @@ class Augment:
                 raise RecipeError(f"{where}: {option} is {value!r}; give a value of type {wanted.__name__}")
         if self.options:
             # Of empty texts it makes nothing, after a look at its options.
-            _MAKERS[entry.kind](_Made(_EMPTY, 0), _EMPTY.groups[0], self, "")
+            _Maker(_EMPTY, 0).make(_EMPTY.groups[0], self, "")
 
     @property
     def entry(self) -> Augmentation:
@@ -134,38 +134,77 @@ def augment(transfer_set: TransferSet, plan: Sequence[Augment], seed: int) -> Tr
     if seed < 0:
         raise RecipeError(f"seed is {seed}; give 0 or more")
     check(transfer_set)
-    made = _Made(transfer_set, seed)
+    maker = _Maker(transfer_set, seed)
+    groups = list(transfer_set.groups)
     numbers: Counter[str] = Counter()
     for step in plan:
-        make = _MAKERS[step.entry.kind]
         labels = [f"{step.name}-{numbers[step.name] + copy}" for copy in range(1, step.count + 1)]
         numbers[step.name] += step.count
         for group in transfer_set.groups:
-            if step.share == 1 or made.generator("share", labels[0], group.qid, *group.docids).random() < step.share:
-                made.groups += [new for label in labels if (new := make(made, group, step, label))]
-    return TransferSet(
-        transfer_set.queries | made.new["query"],
-        transfer_set.documents | made.new["document"],
-        transfer_set.groups + tuple(made.groups),
-    )
+            if step.share == 1 or maker.generator("share", labels[0], group.qid, *group.docids).random() < step.share:
+                groups += filter(None, (maker.make(group, step, label) for label in labels))
+    queries, documents = transfer_set.queries | maker.new["query"], transfer_set.documents | maker.new["document"]
+    return TransferSet(queries, documents, tuple(groups))
 
 
-class _Made:
-    """What was made so far, beside what it is made of."""
+class _Maker:
+    """Makes groups of each kind, and keeps their new texts beside the old ones."""
 
     def __init__(self, source: TransferSet, seed: int) -> None:
         self.old = {"query": source.queries, "document": source.documents}
         self.new: dict[str, dict[str, str]] = {"query": {}, "document": {}}
-        self.groups: list[Group] = []
         self.generator = partial(generator, seed)
         self._seen: dict[tuple[str, str, str, str], dict[str, str]] = {}
-        self.docids_by_query: dict[str, dict[str, None]] = {}
+        self._own: dict[str, dict[str, None]] = {}
         for group in source.groups:
-            self.docids_by_query.setdefault(group.qid, {}).update(dict.fromkeys(group.docids))
-        self.docids = tuple(dict.fromkeys(docid for docids in self.docids_by_query.values() for docid in docids))
+            self._own.setdefault(group.qid, {}).update(dict.fromkeys(group.docids))
+        self._docids = tuple(dict.fromkeys(docid for docids in self._own.values() for docid in docids))
         self.texts = tuple(source.documents.values())
 
-    def add(self, group: Group, side: str, old: str, label: str, text: str | None) -> str | None:
+    @cached_property
+    def idf(self) -> dict[str, float]:
+        return making.inverse_document_frequencies(self.texts)
+
+    @cached_property
+    def terms(self) -> tuple[str, ...]:
+        return tuple(sorted(self.idf))
+
+    def make(self, group: Group, step: Augment, label: str) -> Group | None:
+        """Return the group that a step makes of an old one, or None where it cannot."""
+        kinds = {"rewriting": self._rewrite, "pseudo-query": self._ask, "pairing": self._pair}
+        return kinds[step.entry.kind](group, step, label)
+
+    def _rewrite(self, group: Group, step: Augment, label: str) -> Group | None:
+        entry = step.entry
+        material = [] if entry.material is None else [getattr(self, entry.material)]
+
+        def rewritten(side: str, old: str) -> str:
+            if (step.side or entry.side) not in (side, "both"):
+                return old
+            text = entry.function(self.old[side][old], self.generator(side, label, old), *material, **step.options)
+            return self._add(group, side, old, label, text) or old
+
+        new = Group(rewritten("query", group.qid), tuple(rewritten("document", docid) for docid in group.docids))
+        return None if (new.qid, new.docids) == (group.qid, group.docids) else new
+
+    def _ask(self, group: Group, step: Augment, label: str) -> Group | None:
+        for place in self.generator(label, group.qid, *group.docids).permutation(len(group.docids)):
+            docid = group.docids[place]
+            text = self.old["document"][docid]
+            asked = step.entry.function(text, self.generator("document", label, docid), self.idf, **step.options)
+            if asked is None or (qid := self._add(group, "query", docid, label, asked[0])) is None:
+                continue
+            answer = docid if asked[1] == text else self._add(group, "document", docid, label, asked[1])
+            if answer is not None:
+                return Group(qid, (*group.docids[:place], answer, *group.docids[place + 1 :]))
+        return None
+
+    def _pair(self, group: Group, step: Augment, label: str) -> Group | None:
+        rng = self.generator(label, group.qid, *group.docids)
+        docids = step.entry.function(group.docids, self._own[group.qid], self._docids, rng, **step.options)
+        return None if docids is None else Group(group.qid, docids)
+
+    def _add(self, group: Group, side: str, old: str, label: str, text: str | None) -> str | None:
         """Return the id under which the text now stands, or None where it is none, or the group's query has it."""
         if not text:
             return None
@@ -179,48 +218,5 @@ class _Made:
         self.new[side][new] = text
         return new
 
-    @cached_property
-    def idf(self) -> dict[str, float]:
-        return making.inverse_document_frequencies(self.texts)
 
-    @cached_property
-    def terms(self) -> tuple[str, ...]:
-        return tuple(sorted(self.idf))
-
-
-def _rewrite(made: _Made, group: Group, step: Augment, label: str) -> Group | None:
-    entry = step.entry
-    material = [] if entry.material is None else [getattr(made, entry.material)]
-
-    def rewritten(side: str, old: str) -> str:
-        if (step.side or entry.side) not in (side, "both"):
-            return old
-        text = entry.function(made.old[side][old], made.generator(side, label, old), *material, **step.options)
-        return made.add(group, side, old, label, text) or old
-
-    new = Group(rewritten("query", group.qid), tuple(rewritten("document", docid) for docid in group.docids))
-    return None if (new.qid, new.docids) == (group.qid, group.docids) else new
-
-
-def _ask(made: _Made, group: Group, step: Augment, label: str) -> Group | None:
-    for place in made.generator(label, group.qid, *group.docids).permutation(len(group.docids)):
-        docid = group.docids[place]
-        text = made.old["document"][docid]
-        asked = step.entry.function(text, made.generator("document", label, docid), made.idf, **step.options)
-        if asked is None or (qid := made.add(group, "query", docid, label, asked[0])) is None:
-            continue
-        answer = docid if asked[1] == text else made.add(group, "document", docid, label, asked[1])
-        if answer is not None:
-            return Group(qid, (*group.docids[:place], answer, *group.docids[place + 1 :]))
-    return None
-
-
-def _pair(made: _Made, group: Group, step: Augment, label: str) -> Group | None:
-    rng = made.generator(label, group.qid, *group.docids)
-    own = made.docids_by_query[group.qid]
-    docids = step.entry.function(group.docids, own, made.docids, rng, **step.options)
-    return None if docids is None else Group(group.qid, docids)
-
-
-_MAKERS = {"rewriting": _rewrite, "pseudo-query": _ask, "pairing": _pair}
 _EMPTY = TransferSet({"": ""}, {"": ""}, (Group("", ("",)),))

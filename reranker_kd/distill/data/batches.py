@@ -80,10 +80,8 @@ class GroupDataset:
         self.query_tokens = self.tokenizer.encode(list(transfer_set.queries.values()))
         self.document_tokens = self.tokenizer.encode(list(transfer_set.documents.values()))
         self.groups: list[tuple[int, list[int], FloatArray, FloatArray]] = []
-        start = 0
-        for group in transfer_set.groups:
-            scores = teacher[start : start + len(group.docids)]
-            start += len(group.docids)
+        ends = np.cumsum([len(group.docids) for group in transfer_set.groups])
+        for group, scores in zip(transfer_set.groups, np.split(teacher, ends[:-1]), strict=True):
             labels = np.asarray(group.labels or [np.nan] * len(scores), dtype=np.float32)
             # What neither a teacher nor a person has an opinion on teaches nothing.
             kept = np.flatnonzero(~(np.isnan(scores) & np.isnan(labels))).tolist()
@@ -97,40 +95,35 @@ class GroupDataset:
     def batch(self, numbers: Sequence[int]) -> dict[str, GroupBatch]:
         """Return the batch of these groups, under the name of the network's argument."""
         groups = [self.groups[number] for number in numbers]
-        teacher, labels = (
-            pad_sequence(
-                [torch.from_numpy(group[column]) for group in groups], batch_first=True, padding_value=torch.nan
-            )
-            for column in (2, 3)
-        )
-        docids = pad_sequence([torch.tensor(rows) for _, rows, *_ in groups], batch_first=True, padding_value=-1)
+        docids = _padded([torch.tensor(rows) for _, rows, *_ in groups], -1)
+        teacher, labels = (_padded([torch.from_numpy(group[i]) for group in groups], torch.nan) for i in (2, 3))
         pairs = queries = documents = None
         if self.apart:
             queries = self.query_chunks([query for query, *_ in groups])
             documents = self.document_chunks([row for _, rows, *_ in groups for row in rows])
         else:
-            pairs = self._chunks([self._pair(query, row) for query, rows, *_ in groups for row in rows])
+            sequences = [self._pair(query, row) for query, rows, *_ in groups for row in rows]
+            pairs = chunks_of(sequences, self.tokenizer, self.chunk_tokens)
         return {"batch": GroupBatch(pairs, queries, documents, teacher, labels, docids >= 0, docids)}
 
     def query_chunks(self, rows: Sequence[int]) -> Chunks | None:
         """Return the sequences of queries, each by itself; None of none."""
-        return self._chunks([self._single(self.query_tokens[row], self.max_query_length) for row in rows])
+        return self._singles([self.query_tokens[row] for row in rows], self.max_query_length)
 
     def document_chunks(self, rows: Sequence[int]) -> Chunks | None:
         """Return the sequences of documents, likewise."""
-        return self._chunks([self._single(self.document_tokens[row], self.max_length) for row in rows])
+        return self._singles([self.document_tokens[row] for row in rows], self.max_length)
 
-    def _single(self, tokens: TokenIds, max_length: int) -> TokenSequence:
-        return self.tokenizer.single(tokens[: max_length - self.tokenizer.single_frame.size])
+    def _singles(self, texts: list[TokenIds], max_length: int) -> Chunks | None:
+        room = max_length - self.tokenizer.single_frame.size
+        sequences = [self.tokenizer.single(tokens[:room]) for tokens in texts]
+        return chunks_of(sequences, self.tokenizer, self.chunk_tokens) if sequences else None
 
     def _pair(self, query: int, document: int) -> TokenSequence:
         tokens = self.query_tokens[query], self.document_tokens[document]
         room = self.max_length - self.tokenizer.pair_frame.size
         first, second = longest_first(len(tokens[0]), len(tokens[1]), room)
         return self.tokenizer.pair(tokens[0][:first], tokens[1][:second])
-
-    def _chunks(self, sequences: list[TokenSequence]) -> Chunks | None:
-        return chunks_of(sequences, self.tokenizer, self.chunk_tokens) if sequences else None
 
 
 class TextBatch(NamedTuple):
@@ -182,3 +175,7 @@ def chunks_of(sequences: Sequence[TokenSequence], tokenizer: PairTokenizer, chun
             del arrays["token_type_ids"]
         inputs.append({name: torch.from_numpy(array) for name, array in arrays.items()})
     return Chunks(inputs, torch.from_numpy(np.concatenate(places)))
+
+
+def _padded(rows: list[Tensor], padding: float) -> Tensor:
+    return pad_sequence(rows, batch_first=True, padding_value=padding)

@@ -12,8 +12,8 @@ from reranker_kd.distill.data.mining import RANDOM, mine_groups
 from reranker_kd.distill.data.transfer_set import TransferSet
 from reranker_kd.distill.recipe import TransferSettings, ValidationSettings
 from reranker_kd.errors import InputError
-from reranker_kd.evaluate.evaluation import evaluate_run
-from reranker_kd.evaluate.measures import parse_measures
+from reranker_kd.evaluate.evaluation import evaluate
+from reranker_kd.evaluate.measures import parse_measure
 from reranker_kd.formats.collections import read_collection, read_texts
 from reranker_kd.formats.runs import read_run
 from reranker_kd.progress import progress_bar
@@ -127,8 +127,7 @@ class Validation:
 
     def measure(self, run: Run) -> float:
         """Return the measure of a run over these topics."""
-        (measure,) = parse_measures([self.settings.measure])
-        return float(evaluate_run(run, self.qrels, [measure]).means[measure.name])
+        return evaluate(run, self.qrels, [self.settings.measure]).means[self.settings.measure]
 
     @property
     def name(self) -> str:
@@ -152,7 +151,7 @@ def load_validation(settings: ValidationSettings) -> Validation:
     :raises InputError: candidates whose topics or texts are missing
     """
     # An unknown one is known now, not after the training.
-    parse_measures([settings.measure])
+    parse_measure(settings.measure)
     topics = load_topics(settings.topics)
     candidates = read_run(settings.candidates)
     check_topics(candidates, topics)

@@ -154,18 +154,14 @@ def generator(seed: int, *names: str) -> np.random.Generator:
 def _read_groups(path: Path, queries: Collection[str], documents: Collection[str]) -> Iterator[Group]:
     with closing(read_lines(path)) as lines:
         for number, line in lines:
-            if not line.strip():
-                continue
             try:
-                group = _parse_group(line)
-                if fault := _group_fault(group, queries, documents):
-                    raise ValueError(fault)
+                if line.strip():
+                    yield _parse_group(line, queries, documents)
             except ValueError as error:
                 raise FormatError(path, number, str(error)) from None
-            yield group
 
 
-def _parse_group(line: str) -> Group:
+def _parse_group(line: str, queries: Collection[str], documents: Collection[str]) -> Group:
     value = parse_object(line)
     if unknown := value.keys() - {"qid", "docids", "labels"}:
         raise ValueError(f"unknown key {min(unknown)}; expected qid, docids, labels")
@@ -174,11 +170,14 @@ def _parse_group(line: str) -> Group:
     if not isinstance(docids, list) or not all(isinstance(docid, str) for docid in docids):
         raise ValueError("expected an array of strings under docids")
     labels = value.get("labels")
-    if labels is None:
-        return Group(qid, tuple(docids))
-    if not isinstance(labels, list) or not all(_is_label(label) for label in labels):
-        raise ValueError("expected an array of finite numbers and nulls under labels")
-    return Group(qid, tuple(docids), tuple(math.nan if label is None else float(label) for label in labels))
+    if labels is not None:
+        if not isinstance(labels, list) or not all(_is_label(label) for label in labels):
+            raise ValueError("expected an array of finite numbers and nulls under labels")
+        labels = tuple(math.nan if label is None else float(label) for label in labels)
+    group = Group(qid, tuple(docids), labels)
+    if fault := _group_fault(group, queries, documents):
+        raise ValueError(fault)
+    return group
 
 
 def _is_label(label: object) -> bool:

@@ -34,19 +34,14 @@ class Recorded:
         return queries @ keys.transpose(2, 3) / queries.shape[3] ** 0.5
 
 
-Mapping = tuple[int, ...]
-"""The teacher's layer of each of the student's; see :func:`~reranker_kd.distill.objectives.layer_losses.layer_mapping`.
-"""
-
-
-def _relations(ours: Recorded, theirs: Recorded, mapping: Mapping) -> list[tuple[Tensor, Tensor]]:
+def _relations(ours: Recorded, theirs: Recorded, mapping: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
     # MiniLMv2: the last mapped layer alone, in as many relation heads as the teacher has heads.
     m, g, heads = len(mapping) - 1, mapping[-1] - 1, theirs.queries[0].shape[1]
     both = [(ours.queries, theirs.queries), (ours.keys, theirs.keys), (ours.values, theirs.values)]
     return [(relations(student[m], heads), relations(teacher[g], heads)) for student, teacher in both]
 
 
-LAYERS: dict[str, Callable[[Recorded, Recorded, Mapping], list[tuple[Tensor, Tensor]]]] = {
+LAYERS: dict[str, Callable[[Recorded, Recorded, tuple[int, ...]], list[tuple[Tensor, Tensor]]]] = {
     "embedding_layer": lambda ours, theirs, _: [(ours.hidden[0], theirs.hidden[0])],
     "hidden": lambda ours, theirs, mapping: [
         (ours.hidden[m], theirs.hidden[g]) for m, g in enumerate(mapping, start=1)
@@ -57,7 +52,8 @@ LAYERS: dict[str, Callable[[Recorded, Recorded, Mapping], list[tuple[Tensor, Ten
     "relations": _relations,
 }
 """What losses over layers read: hidden states (n, t, d) of the embedding layer or of all mapped layers, attention
-scores before the softmax or relations of queries, keys and values (n, heads, t, t)."""
+scores before the softmax or relations of queries, keys and values (n, heads, t, t). Each takes what the student and the
+teacher recorded, and what :func:`~reranker_kd.distill.objectives.layer_losses.layer_mapping` returns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +68,6 @@ class LayerTeacher:
     encoder: Any
 
 
-def depth_of(encoder: Any) -> int:
-    """Return the number of a transformer's layers.
-
-    :raises RecipeError: it is not built like a BERT, so that its layers cannot be recorded
-    """
-    return len(_layers_of(encoder))
-
-
 @contextmanager
 def recording(encoder: Any) -> Iterator[Recorded]:
     """Record what a BERT or one of its kin (ELECTRA, RoBERTa, ...) computes within the block.
@@ -87,7 +75,7 @@ def recording(encoder: Any) -> Iterator[Recorded]:
     transformers gives attention after the softmax, and in eager mode alone; hooks on the projections see more, at no
     cost where fused attention runs.
     """
-    recorded, layers = Recorded(), _layers_of(encoder)
+    recorded, layers = Recorded(), layers_of(encoder)
     heads = encoder.config.num_attention_heads
 
     def keep_hidden(_module: Any, _inputs: Any, output: Any) -> None:
@@ -115,7 +103,11 @@ def recording(encoder: Any) -> Iterator[Recorded]:
         yield recorded
 
 
-def _layers_of(encoder: Any) -> Any:
+def layers_of(encoder: Any) -> Any:
+    """Return a transformer's layers.
+
+    :raises RecipeError: it is not built like a BERT, so that its layers cannot be recorded
+    """
     layers = getattr(getattr(encoder, "encoder", None), "layer", None)
     # MPNet and DeBERTa have layers too, whose projections bear other names.
     attention = getattr(getattr(layers[0], "attention", None), "self", None) if layers else None

@@ -92,10 +92,8 @@ class Loss:
             "teacher": {"teacher": two},
             "labels": {"labels": two},
             "similarities": {"similarities": torch.zeros(2, 4), "docids": torch.arange(4).view(2, 2)},
-            "embedding_layer": tokens,
-            "hidden": tokens,
-            "attention": heads,
-            "relations": heads,
+            **dict.fromkeys(("embedding_layer", "hidden"), tokens),
+            **dict.fromkeys(("attention", "relations"), heads),
             "embeddings": {"student": torch.eye(3), "teacher": torch.eye(3)},
             "masked_tokens": {"student": two, "labels": torch.zeros(2, dtype=torch.long)},
         }

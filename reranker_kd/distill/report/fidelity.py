@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,38 +14,27 @@ from reranker_kd.evaluate.agreement import agreement_of_rankings, mean_defined
 from reranker_kd.evaluate.normalisation import z_scores
 from reranker_kd.types import Run, in_rank_order
 
+_FIGURES = ("tau", "rbo", "overlap", "pearson", "drift", "drift_deviation")
 _Scores = npt.NDArray[np.float64]
-
-
-class QueryFidelity(NamedTuple):
-    """Fidelity on one query; NaN where it is not defined.
-
-    :param tau: Kendall's tau over the documents that both have, -1 to 1
-    :param rbo: extrapolated rank-biased overlap, p = 0.9, 0 to 1
-    :param overlap: share of the top 10 that both have
-    :param pearson: Pearson's correlation of the scores of the documents that both have, -1 to 1
-    :param drift: mean over those documents of the student's score less the teacher's, both as z-scores
-    :param drift_deviation: standard deviation of that difference
-    """
-
-    tau: float
-    rbo: float
-    overlap: float
-    pearson: float
-    drift: float
-    drift_deviation: float
 
 
 @dataclass(frozen=True, slots=True)
 class Fidelity:
-    """Fidelity of a student's run to its teacher's.
+    """Fidelity of a student's run to its teacher's, by figures of each query, NaN where one is not defined:
 
-    :param per_query: the queries that both runs have, in the order of the teacher's
+    - ``tau``: Kendall's tau over the documents that both have, -1 to 1
+    - ``rbo``: extrapolated rank-biased overlap, p = 0.9, 0 to 1
+    - ``overlap``: share of the top 10 that both have
+    - ``pearson``: Pearson's correlation of the scores of the documents that both have, -1 to 1
+    - ``drift``: mean over those documents of the student's score less the teacher's, both as z-scores
+    - ``drift_deviation``: standard deviation of that difference
+
+    :param per_query: qid -> figure -> value, for the queries that both runs have, in the order of the teacher's
     :param means: figure -> its mean over the queries for which it is defined, NaN where it is for none
     :param missing_queries: the queries of the teacher that the student lacks; they bear on no figure
     """
 
-    per_query: dict[str, QueryFidelity]
+    per_query: dict[str, dict[str, float]]
     means: dict[str, float]
     missing_queries: tuple[str, ...]
 
@@ -55,7 +44,7 @@ class Fidelity:
             "queries": len(self.per_query),
             "missing_queries": list(self.missing_queries),
             "means": _without_nan(self.means),
-            "per_query": {qid: _without_nan(figures._asdict()) for qid, figures in self.per_query.items()},
+            "per_query": {qid: _without_nan(figures) for qid, figures in self.per_query.items()},
         }
 
 
@@ -81,10 +70,9 @@ def fidelity(teacher_run: Run, student_run: Run) -> Fidelity:
     teacher, student = (np.split(z_scores(of_one), ends[:-1]) for of_one in scores)
     alike = agreement_of_rankings(*rankings, p=0.9, k=10)
     rows = zip(*alike, *zip(*map(_score_figures, teacher, student), strict=True), strict=True)
-    per_query = {qid: QueryFidelity(*map(float, row)) for qid, row in zip(shared, rows, strict=True)}
-    means = map(mean_defined, np.array(list(per_query.values())).T)
-    missing = tuple(qid for qid in teacher_run if qid not in student_run)
-    return Fidelity(per_query, dict(zip(QueryFidelity._fields, means, strict=True)), missing)
+    per_query = {qid: dict(zip(_FIGURES, map(float, row), strict=True)) for qid, row in zip(shared, rows, strict=True)}
+    means = {name: mean_defined(np.array([figures[name] for figures in per_query.values()])) for name in _FIGURES}
+    return Fidelity(per_query, means, tuple(qid for qid in teacher_run if qid not in student_run))
 
 
 def _score_figures(teacher: _Scores, student: _Scores) -> tuple[float, float, float]:

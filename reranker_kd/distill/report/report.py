@@ -17,7 +17,7 @@ from reranker_kd.distill.recipe import DistillRecipe
 from reranker_kd.distill.report.fidelity import Fidelity, fidelity
 from reranker_kd.distill.students import Student
 from reranker_kd.distill.teachers.base import Teacher
-from reranker_kd.distill.training.train import VALIDATION
+from reranker_kd.distill.training.stages import VALIDATION
 from reranker_kd.formats.files import atomic_writer
 from reranker_kd.provenance import software
 from reranker_kd.rerank.base import Reranker
@@ -181,6 +181,10 @@ def _updates(entries: list[dict[str, float]]) -> int:
 def model_card(name: str, recipe: DistillRecipe, distilled: Distilled, report: Report) -> str:
     """Return the README of a student's folder."""
     settings = recipe.student
+    # A teacher of embeddings or layers alone gave no scores.
+    given = {} if recipe.teacher is None else recipe.teacher.model_dump(exclude_defaults=True)
+    described = given if distilled.teacher is None else distilled.teacher.describe()
+    teacher = ", ".join(f"{key} {value}" for key, value in described.items() if isinstance(value, str | int | float))
     size = f"{report.parameters / 1e6:.1f} million parameters ({report.megabytes:.1f} MB)"
     steps = [str(_updates(entries)) for entries in distilled.log]
     start = f"{settings.start}{', its vocabulary alone' if settings.random else ''}"
@@ -197,7 +201,7 @@ def model_card(name: str, recipe: DistillRecipe, distilled: Distilled, report: R
         "",
         "## Training",
         "",
-        f"- Teacher: {_teacher_line(recipe, distilled.teacher)}",
+        f"- Teacher: {teacher or 'none'}",
         f"- Start: {start}; inputs of at most {settings.max_length} tokens",
         f"- Transfer set: {len(distilled.transfer_set.groups)} groups, {len(pairs(distilled.transfer_set))} pairs",
         f"- Updates: {', '.join(steps)} of {recipe.training.batch_groups} groups; seed {recipe.seed}",
@@ -217,11 +221,3 @@ def model_card(name: str, recipe: DistillRecipe, distilled: Distilled, report: R
         shown = ", ".join(f"{key.replace('_', ' ')} {value:.3f}" for key, value in means.items() if value is not None)
         lines += ["", "## Fidelity to the teacher", "", f"Over the validation candidates: {shown}."]
     return "\n".join(lines) + "\n"
-
-
-def _teacher_line(recipe: DistillRecipe, teacher: Teacher | None) -> str:
-    # A teacher of embeddings or layers alone gave no scores.
-    settings = {} if recipe.teacher is None else recipe.teacher.model_dump(exclude_defaults=True)
-    described = settings if teacher is None else teacher.describe()
-    named = [f"{key} {value}" for key, value in described.items() if isinstance(value, str | int | float)]
-    return ", ".join(named) or "none"

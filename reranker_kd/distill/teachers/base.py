@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+from pydantic import AfterValidator, Field, ValidationInfo
 
 from reranker_kd.distill.data.transfer_set import ScoredPair, TransferSet
 from reranker_kd.rerank.base import Progress, no_progress
+from reranker_kd.sections import Section
 from reranker_kd.types import FloatArray
 
 
@@ -41,7 +42,7 @@ class Teacher(ABC):
         """Return what identifies this teacher, as JSON values."""
 
 
-class TeacherSettings(BaseModel, ABC):
+class TeacherSettings(Section, ABC):
     """What every kind of teacher takes.
 
     Losses take a teacher's scores for logits, which cosines and BM25 are not: scale and shift turn them into logits.
@@ -52,8 +53,6 @@ class TeacherSettings(BaseModel, ABC):
     :param scale: scores are multiplied by this
     :param shift: added after that
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     scale: float = Field(default=1.0, gt=0, allow_inf_nan=False)

@@ -1,20 +1,29 @@
-"""A model as teacher: any reranker, whose scores are kept on disk."""
+"""A model as teacher: a reranker's scores, a bi-encoder's embeddings, computed once and kept for all students."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from reranker_kd.distill.data.transfer_set import ScoredPair, TransferSet
 from reranker_kd.distill.teachers.base import Place, Teacher, TeacherSettings
 from reranker_kd.distill.teachers.score_cache import ScoreCache, cached_scores
-from reranker_kd.errors import InputError
+from reranker_kd.errors import InputError, ModelError, RecipeError
+from reranker_kd.formats.files import save_array
 from reranker_kd.inference.options import ModelOptions
+from reranker_kd.inference.text_encoder import TextEncoder, load_encoder
+from reranker_kd.progress import progress_bar
 from reranker_kd.rerank.base import Progress, Reranker, no_progress
 from reranker_kd.rerank.long_documents import LongDocuments
 from reranker_kd.rerank.registry import load_reranker
 from reranker_kd.types import FloatArray
+
+_TEXTS_A_PART = 4096
 
 
 class ModelSettings(TeacherSettings, ModelOptions, LongDocuments):
@@ -61,3 +70,41 @@ class ModelTeacher(Teacher):
 
     def describe(self) -> dict[str, Any]:
         return {"teacher": "model", **self._reranker.describe()}
+
+
+def encoder_of(settings: ModelSettings | None) -> TextEncoder:
+    """Return the encoder of a recipe's teacher.
+
+    :raises RecipeError: no model among the teachers, or one without embeddings
+    """
+    if settings is None:
+        raise RecipeError("teacher: losses over embeddings need a bi-encoder among the teachers, such as model: NAME")
+    options = settings.model_dump(include=set(ModelOptions.model_fields), exclude_defaults=True)
+    try:
+        return load_encoder(settings.model, **options)
+    except ModelError as error:
+        raise RecipeError(f"teacher.model: {error}") from None
+
+
+def embed_texts(encoder: TextEncoder, transfer_set: TransferSet, cache: Path, *, quiet: bool = False) -> FloatArray:
+    """Return the embeddings (n, d) of all queries, then all documents; float32, of length 1.
+
+    Parts are kept under ``cache`` by the model and the texts themselves, so that a killed call goes on from the last.
+    """
+    sides = [(encoder.encode_queries, transfer_set.queries), (encoder.encode_documents, transfer_set.documents)]
+    described = json.dumps(encoder.describe(), sort_keys=True)
+    total = sum(len(texts) for _, texts in sides)
+    parts = [np.zeros((0, encoder.dimension), dtype=np.float32)]
+    with progress_bar("embedding by the teacher", total, "texts", quiet=quiet) as bar:
+        for encode, by_id in sides:
+            texts = list(by_id.values())
+            for start in range(0, len(texts), _TEXTS_A_PART):
+                part = texts[start : start + _TEXTS_A_PART]
+                key = hashlib.sha256("\0".join([described, encode.__name__, *part]).encode()).hexdigest()
+                path = cache / "embeddings" / f"{key[:32]}.npy"
+                if not path.is_file():
+                    save_array(path, encode(part))
+                parts.append(np.load(path, allow_pickle=False))
+                bar.advance(len(part))
+    embeddings = np.concatenate(parts)
+    return embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)

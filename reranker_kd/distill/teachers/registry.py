@@ -1,4 +1,4 @@
-"""The teachers by the key that names them in a recipe. Other packages add theirs by entry points.
+"""The teachers by the key that names them in a recipe; one of them scaled, several as one. Entry points add others.
 
 What else a recipe may give are the fields of the settings that the key stands for::
 
@@ -11,16 +11,17 @@ What else a recipe may give are the fields of the settings that the key stands f
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import PlainValidator, SerializeAsAny, ValidationInfo
+from pydantic import AfterValidator, PlainValidator, SerializeAsAny, ValidationInfo
 
 from reranker_kd.distill.data.transfer_set import ScoredPair, TransferSet
 from reranker_kd.distill.teachers.base import Teacher, TeacherSettings
+from reranker_kd.evaluate.normalisation import Numbers, Scores, min_max, z_scores
 from reranker_kd.registry import Registry
 from reranker_kd.rerank.base import Progress, no_progress
 from reranker_kd.types import FloatArray
@@ -32,7 +33,7 @@ TEACHERS: Registry[type[TeacherSettings]] = Registry(
         "model": "reranker_kd.distill.teachers.model:ModelSettings",
         "run": "reranker_kd.distill.teachers.tables:RunSettings",
         "qrels": "reranker_kd.distill.teachers.tables:QrelsSettings",
-        "ensemble": "reranker_kd.distill.teachers.ensemble:EnsembleSettings",
+        "ensemble": "reranker_kd.distill.teachers.registry:EnsembleSettings",
     },
 )
 
@@ -77,3 +78,68 @@ class ScaledTeacher(Teacher):
 
     def describe(self) -> dict[str, Any]:
         return {**self.teacher.describe(), "scale": self.scale, "shift": self.shift}
+
+
+Normalisation = Literal["zscore", "minmax", "raw"]
+
+NORMALISATIONS: dict[Normalisation, Callable[[Scores, Numbers], Scores]] = {
+    "zscore": z_scores,
+    "minmax": min_max,
+    "raw": lambda scores, queries: scores,  # noqa: ARG005
+}
+"""How an ensemble makes its members' scores comparable, for each query."""
+
+
+def _not_empty(members: tuple[TeacherSettings, ...]) -> tuple[TeacherSettings, ...]:
+    # As a field's min_length it would also count the faults of members as members that are missing.
+    if not members:
+        raise ValueError("give at least one member, such as model: NAME")
+    return members
+
+
+class EnsembleSettings(TeacherSettings):
+    """The weighted mean of several teachers, over each query's documents made comparable first.
+
+    A member without an opinion of a pair is left out there, and the weights of the others are taken to sum to 1: such
+    a pair is scored on the others' scale, which is why normalised scores are the default.
+
+    :param normalise: over the distinct documents that are scored for a query and that the member has an opinion of:
+        ``zscore``, ``minmax`` or ``raw``
+    """
+
+    ensemble: Annotated[tuple[AnyTeacher, ...], AfterValidator(_not_empty)]
+    normalise: Normalisation = "zscore"
+
+    def make(self, cache_folder: str | Path) -> Teacher:
+        members = [(make_teacher(member, cache_folder), member.weight) for member in self.ensemble]
+        return EnsembleTeacher(members, self.normalise)
+
+
+@dataclass(frozen=True)
+class EnsembleTeacher(Teacher):
+    """The weighted mean of several teachers; see :class:`EnsembleSettings`. NaN where no member has an opinion.
+
+    :param members: teachers, each with a weight above 0
+    """
+
+    members: Sequence[tuple[Teacher, float]]
+    normalise: Normalisation = "zscore"
+
+    def scores(self, ts: TransferSet, pairs: Sequence[ScoredPair], on_progress: Progress = no_progress) -> FloatArray:
+        # A document that stands in two groups of a query counts once in its mean and deviation.
+        places = {pair: place for place, pair in enumerate(dict.fromkeys(pairs))}
+        numbers = {qid: number for number, qid in enumerate(dict.fromkeys(qid for qid, _ in places))}
+        queries = np.fromiter((numbers[qid] for qid, _ in places), dtype=np.intp, count=len(places))
+        total, weights = np.zeros(len(places)), np.zeros(len(places))
+        share = len(pairs) / max(1, len(places) * len(self.members))
+        for teacher, weight in self.members:
+            own = teacher.scores(ts, list(places), lambda done: on_progress(done * share)).astype(np.float64)
+            known = ~np.isnan(own)
+            total[known] += weight * NORMALISATIONS[self.normalise](own[known], queries[known])
+            weights[known] += weight
+        means = np.divide(total, weights, out=np.full(len(places), np.nan), where=weights > 0)
+        return means[[places[pair] for pair in pairs]].astype(np.float32)
+
+    def describe(self) -> dict[str, Any]:
+        members = [{"weight": weight, **teacher.describe()} for teacher, weight in self.members]
+        return {"teacher": "ensemble", "normalise": self.normalise, "members": members}

@@ -61,11 +61,6 @@ class ScoreCache:
             database.execute(
                 "CREATE TABLE IF NOT EXISTS scores (key BLOB PRIMARY KEY, score REAL NOT NULL) WITHOUT ROWID"
             )
-        for part in sorted(self.folder.glob("part-*.npy")):
-            # As earlier versions kept them.
-            entries = np.load(part, allow_pickle=False)
-            self.store([key.ljust(16, b"\0") for key in entries["key"].tolist()], entries["score"].tolist())
-            part.unlink(missing_ok=True)
 
     def find(self, keys: Iterable[bytes]) -> dict[bytes, float]:
         """Return the scores of those of the keys that are known."""
@@ -129,14 +124,12 @@ def cached_scores(
     on_progress(len(pairs) - len(missing))
     for start in range(0, len(missing), block):
         wanted = missing[start : start + block]
-        found = cache.find(wanted)
         # Another process may have scored the same block meanwhile.
-        if len(found) == len(wanted):
+        if len(cache.find(wanted)) == len(wanted):
             on_progress(len(wanted))
         else:
             cache.store(wanted, _score(reranker, [distinct[key] for key in wanted], on_progress).tolist())
-            found = cache.find(wanted)
-        known |= found
+        known |= cache.find(wanted)
     return np.fromiter((known[key] for key in keys), dtype=np.float32, count=len(keys))
 
 

@@ -16,7 +16,7 @@ from reranker_kd.formats.qrels import read_qrels
 from reranker_kd.formats.runs import read_run
 from reranker_kd.provenance import file_record
 from reranker_kd.rerank.base import Progress, no_progress
-from reranker_kd.types import FloatArray, Run
+from reranker_kd.types import FloatArray
 
 
 @dataclass(frozen=True)
@@ -59,17 +59,11 @@ class RunSettings(TeacherSettings):
     def make(self, cache_folder: str | Path) -> Teacher:  # noqa: ARG002
         description = {"teacher": "run", **self.model_dump(include={"use", "k", "absent"}), **file_record(self.run)}
         run = read_run(self.run)
-        return TableTeacher(self._scores(run), self._worst(run) if self.absent == "worst" else {}, description)
-
-    def _scores(self, run: Run) -> Run:
-        if self.use == "score":
-            return run
-        return {qid: {d: self._of_rank(rank) for rank, d in enumerate(docs, start=1)} for qid, docs in run.items()}
-
-    def _worst(self, run: Run) -> dict[str, float]:
-        if self.use == "score":
-            return {qid: min(documents.values()) for qid, documents in run.items()}
-        return {qid: self._of_rank(len(documents) + 1) for qid, documents in run.items()}
+        worst = {qid: min(documents.values()) for qid, documents in run.items()}
+        if self.use != "score":
+            worst = {qid: self._of_rank(len(documents) + 1) for qid, documents in run.items()}
+            run = {qid: {d: self._of_rank(rank) for rank, d in enumerate(docs, start=1)} for qid, docs in run.items()}
+        return TableTeacher(run, worst if self.absent == "worst" else {}, description)
 
     def _of_rank(self, rank: int) -> float:
         return -float(rank) if self.use == "rank" else 1 / (self.k + rank)

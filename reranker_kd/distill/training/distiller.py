@@ -13,7 +13,7 @@ from reranker_kd.distill.data.batches import Chunks, GroupBatch, Inputs, TextBat
 from reranker_kd.distill.methods import Stage
 from reranker_kd.distill.objectives.layer_losses import layer_mapping
 from reranker_kd.distill.objectives.masked_language_model import MaskedLanguageModel
-from reranker_kd.distill.objectives.recording import LAYERS, LayerTeacher, depth_of, recording
+from reranker_kd.distill.objectives.recording import LAYERS, LayerTeacher, layers_of, recording
 from reranker_kd.distill.objectives.registry import GROUPS, LOSSES
 from reranker_kd.distill.students import Student
 from reranker_kd.errors import RecipeError
@@ -95,7 +95,8 @@ class Distiller(torch.nn.Module):
                 f"student.hidden_size: {ours.hidden_size} does not divide into the teacher's "
                 f"{theirs.num_attention_heads} heads, whose relations are compared: take a multiple of them"
             )
-        self._mapping = layer_mapping(depth_of(student.encoder), depth_of(teacher.encoder), stage.layer_mapping)
+        our_depth, their_depth = (len(layers_of(encoder)) for encoder in (student.encoder, teacher.encoder))
+        self._mapping = layer_mapping(our_depth, their_depth, stage.layer_mapping)
         # One for the embeddings, one for all layers (TinyBERT, equations 8 and 9).
         self._prepare_projections(LAYERS, ours.hidden_size, theirs.hidden_size)
         self._encoder = (student.encoder,)
@@ -219,13 +220,8 @@ class Distiller(torch.nn.Module):
 
 def distinct(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return each of the weights once: two names of one tower or table are one entry, the first."""
-    seen: set[int] = set()
-    kept = {}
-    for name, value in weights.items():
-        if value.data_ptr() not in seen or value.numel() == 0:
-            seen.add(value.data_ptr())
-            kept[name] = value
-    return kept
+    first = {value.data_ptr(): name for name, value in reversed(weights.items())}
+    return {name: value for name, value in weights.items() if first[value.data_ptr()] == name or not value.numel()}
 
 
 def _encode(tower: Any, chunks: Chunks) -> Tensor:

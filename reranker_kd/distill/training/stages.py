@@ -1,29 +1,42 @@
-"""The stages of a distillation, one after the other: each is trained once, and loaded where it is done."""
+"""The stages of a distillation, one after the other, each trained once on the transformers Trainer.
+
+Checkpoints, resume, mixed precision and validation are the Trainer's; a stage that is done is loaded.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Any, cast
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list, send_to_device
 from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers.trainer_callback import PrinterCallback
+from transformers.utils import logging
 
 from reranker_kd.distill.data.batches import GroupDataset, TextDataset
 from reranker_kd.distill.data.sources import Validation
 from reranker_kd.distill.methods import Stage
 from reranker_kd.distill.objectives.recording import LAYERS, LayerTeacher
-from reranker_kd.distill.recipe import DistillRecipe
+from reranker_kd.distill.recipe import DistillRecipe, TrainingSettings
 from reranker_kd.distill.students import Student
 from reranker_kd.distill.training.distiller import Distiller, distinct
-from reranker_kd.distill.training.train import train_stage
 from reranker_kd.formats.files import atomic_writer
-from reranker_kd.progress import progress_bar
+from reranker_kd.inference.precision import resolve_precision
+from reranker_kd.progress import Advance, progress_bar
 from reranker_kd.rerank.registry import load_reranker
 from reranker_kd.types import FloatArray
+
+VALIDATION = "eval_validation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,24 +85,175 @@ class Stages:
             layers = self.layers if stage.reads & LAYERS.keys() else None
             distiller = Distiller(self.student, stage, layers, width)
         own = stage.model_dump(include={"steps", "learning_rate", "batch_groups"}, exclude_none=True)
-        training = self.recipe.training.model_copy(update=own)
         # After losses over layers or masked tokens alone, a score means nothing yet.
         can_rank = bool(self.validations) and not stage.reads.isdisjoint({"scores", "embeddings"})
+        if can_rank and (every := next((each.every for each in self.recipe.validation if each.every), None)):
+            own["save_every"] = every
+        training = self.recipe.training.model_copy(update=own)
         texts = TextDataset(self.groups, self.embeddings if "embeddings" in stage.reads else None)
         data = texts if stage.over == "texts" else self.groups
         with progress_bar(f"training, stage {number}", training.steps, "steps", quiet=self.quiet) as bar:
-            return train_stage(
-                distiller,
-                data,
-                training,
-                self.work / f"checkpoints-{number}",
-                seed=seed,
-                validate=self._validate if can_rank else None,
-                validate_every=next((each.every for each in self.recipe.validation if each.every), None),
-                progress=bar,
-            )
+            folder, validate = self.work / f"checkpoints-{number}", self._validate if can_rank else None
+            return _train_stage(distiller, data, training, folder, seed, validate, bar)
 
     def _validate(self) -> float:
         self.student.save(self.work / "validation")
         reranker = load_reranker(self.work / "validation", backend="torch")
         return fmean(validation.measure(validation.rerank(reranker)) for validation in self.validations)
+
+
+def _train_stage(
+    distiller: Distiller,
+    dataset: GroupDataset | TextDataset,
+    settings: TrainingSettings,
+    folder: Path,
+    seed: int,
+    validate: Callable[[], float] | None,
+    progress: Advance,
+) -> list[dict[str, float]]:
+    """Train until ``settings.steps`` updates, or go on from the last checkpoint in ``folder``; return the log.
+
+    With a validation the best checkpoint's weights are in the distiller at the end, else the last ones. The same call
+    with the same seed gives the same weights on the same machine, interrupted or not.
+
+    :param folder: for checkpoints; two are kept
+    :param validate: measures the student as it is, with every checkpoint; higher is better
+    :return: entries of step, loss and its parts, learning rate, validation
+    """
+    device = torch.device(settings.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if device.type == "cpu":
+        # The fused kernel's way back takes longer than all the rest of a step there.
+        for module in distiller.modules():
+            if isinstance(module, PreTrainedModel):
+                module.set_attn_implementation("eager")
+    steps = settings.steps
+    every = min(steps, settings.save_every)
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        max_steps=steps,
+        per_device_train_batch_size=max(1, settings.batch_groups // settings.accumulate),
+        gradient_accumulation_steps=settings.accumulate,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=round(settings.warmup * steps),
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        bf16=resolve_precision(settings.precision, device) == torch.bfloat16,
+        use_cpu=device.type == "cpu",
+        seed=seed,
+        data_seed=seed,
+        logging_steps=min(settings.log_every, steps),
+        save_steps=every,
+        save_total_limit=2,
+        eval_strategy="steps" if validate else "no",
+        eval_steps=every,
+        load_best_model_at_end=validate is not None,
+        metric_for_best_model=VALIDATION,
+        remove_unused_columns=False,
+        report_to="none",
+        disable_tqdm=True,
+        log_level="error",
+        log_level_replica="error",
+        dataloader_pin_memory=False,
+    )
+    # Several GPUs are for torchrun, a process each; one process would split batches, which it cannot.
+    arguments._n_gpu = min(1, arguments.n_gpu)
+    set_seed(seed)
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            trainer = _DistillationTrainer(
+                model=distiller,
+                args=arguments,
+                train_dataset=range(len(dataset)),
+                eval_dataset=range(len(dataset)),
+                data_collator=dataset.batch,
+                callbacks=[_Progress(progress)],
+            )
+            trainer.validate, trainer.learning_rates = validate, settings.learning_rates
+            # Prints every log entry to stdout.
+            trainer.remove_callback(PrinterCallback)
+            trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
+    finally:
+        logging.set_verbosity(before)
+    return [dict(entry) for entry in trainer.state.log_history]
+
+
+def _last_checkpoint(folder: Path) -> str | None:
+    """Return the last checkpoint that is whole: a kill may have cut short the writing of a later one."""
+    for path in sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.partition("-")[2]), reverse=True):
+        try:
+            # What the Trainer writes last.
+            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+            return str(path)
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+class _DistillationTrainer(Trainer):
+    validate: Callable[[], float] | None
+    learning_rates: dict[str, float]
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self._parts: list[dict[str, float]] = []
+
+    def create_optimizer(self, *arguments: Any, **keywords: Any) -> Any:
+        optimizer = super().create_optimizer(*arguments, **keywords)
+        assert self.model is not None
+        weights: list[tuple[str, Any]] = list(self.model.named_parameters())
+        for part, rate in self.learning_rates.items():
+            moved = {id(weight) for name, weight in weights if part in name.split(".")}
+            for group in list(optimizer.param_groups):
+                own = {key: value for key, value in group.items() if key != "params"}
+                apart = [weight for weight in group["params"] if id(weight) in moved]
+                group["params"] = [weight for weight in group["params"] if id(weight) not in moved]
+                if apart:
+                    optimizer.add_param_group({**own, "params": apart, "lr": rate})
+        return optimizer
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,  # noqa: ARG002
+    ) -> Any:
+        losses = model(**inputs)
+        self._parts.append({name: float(value) for name, value in losses.items() if name != "loss"})
+        return (losses["loss"], losses) if return_outputs else losses["loss"]
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        return send_to_device(inputs, self.args.device)
+
+    def log(self, logs: dict[str, float], *arguments: Any, **keywords: Any) -> None:
+        if "loss" in logs and self._parts:
+            means = {name: sum(parts[name] for parts in self._parts) / len(self._parts) for name in self._parts[0]}
+            logs = {**logs, **means, **cast(Any, self.model).network.observed()}
+            self._parts = []
+        super().log(logs, *arguments, **keywords)
+
+    def evaluate(self, *_arguments: Any, **_keywords: Any) -> dict[str, float]:
+        assert self.validate is not None and self.model is not None
+        self.model.eval()
+        # Scoring draws no random numbers, but what it loads may: training must go on as if it had not been.
+        with torch.random.fork_rng(devices=[]):
+            # One process measures, all choose the same checkpoint.
+            measured = [self.validate() if self.is_world_process_zero() else 0.0]
+        metrics = {VALIDATION: float(broadcast_object_list(measured)[0])}
+        self.model.train()
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+
+class _Progress(TrainerCallback):
+    def __init__(self, progress: Advance) -> None:
+        self._progress = progress
+        self._seen = 0
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:  # noqa: ARG002
+        self._progress.advance(state.global_step - self._seen)
+        self._seen = state.global_step
