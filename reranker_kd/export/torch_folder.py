@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from reranker_kd.models.compact import COMPACT_WEIGHTS, WEIGHTS, compact, load_weights
+from reranker_kd.models.compact import COMPACT, WEIGHTS, compact, load_weights
 from reranker_kd.models.folder import read_json
 from reranker_kd.models.kinds import kind_of
 from reranker_kd.models.loading import load_tokenizer
@@ -21,7 +21,7 @@ def write_torch_folder(source: Path, target: Path, precision: str) -> str:
     """Save the model of a folder anew, its weights in a precision; return what else opens it, empty where nothing does.
 
     :param target: an empty folder
-    :param precision: ``float32``, ``bfloat16``, or ``int8`` with scales (see :mod:`reranker_kd.models.compact`), which
+    :param precision: ``float32``, ``bfloat16``, or one of :data:`~reranker_kd.models.compact.COMPACT`, which
         this package alone opens
     """
     kind = kind_of(source)
@@ -30,13 +30,13 @@ def write_torch_folder(source: Path, target: Path, precision: str) -> str:
     if precision != "float32":
         for path in sorted(target.rglob(WEIGHTS)):
             weights = load_weights(path.parent)
-            if precision == "int8":
-                save_file(compact(weights), path.with_name(COMPACT_WEIGHTS))
+            if precision in COMPACT:
+                save_file(compact(weights, precision), path.with_name(f"model.{precision}.safetensors"))
                 path.unlink()
             else:
                 save_file(_in_type(weights, getattr(torch, precision)), path, metadata={"format": "pt"})
-            _write_type(path.with_name("config.json"), "float32" if precision == "int8" else precision)
-    return "" if precision == "int8" else kind.opens_in(network)
+            _write_type(path.with_name("config.json"), "float32" if precision in COMPACT else precision)
+    return "" if precision in COMPACT else kind.opens_in(network)
 
 
 def _in_type(weights: dict[str, torch.Tensor], dtype: torch.dtype) -> dict[str, torch.Tensor]:

@@ -16,7 +16,9 @@ from reranker_kd.errors import ModelError
 from reranker_kd.models.folder import first_line
 
 WEIGHTS = "model.safetensors"
-COMPACT_WEIGHTS = "model.int8.safetensors"
+
+COMPACT = {"int8": (8, 8), "int6": (6, 4)}
+"""By precision, the bits of a matrix's numbers and of those of a table of embeddings."""
 
 _SCALE = ".scale"
 _GROUP = 32
@@ -32,12 +34,17 @@ _PLANES = {8: (8,), 6: (4, 2), 4: (4,)}
 """How a number of so many bits is cut into parts of which a byte holds several."""
 
 
-def compact(weights: dict[str, torch.Tensor], bits: int = 8, table_bits: int = 8) -> dict[str, torch.Tensor]:
+def compact_file(folder: Path) -> Path | None:
+    """Return the file of a folder's compact weights, None where there is none."""
+    return next((path for name in COMPACT if (path := folder / f"model.{name}.safetensors").is_file()), None)
+
+
+def compact(weights: dict[str, torch.Tensor], precision: str) -> dict[str, torch.Tensor]:
     """Return weights with each large matrix as bytes (rows, columns * bits / 8) and float16 scales (rows, groups).
 
-    :param bits: of a number: 8, 6 or 4; a matrix whose rows do not divide into groups has 8
-    :param table_bits: likewise, in tables of embeddings
+    :param precision: a name out of :data:`COMPACT`; a matrix whose rows do not divide into groups has 8 bits
     """
+    bits, table_bits = COMPACT[precision]
     small = {}
     for name, value in weights.items():
         if value.ndim != 2 or value.numel() < _SMALLEST or not value.is_floating_point():
@@ -100,7 +107,7 @@ def load_weights(folder: Path, name: str = WEIGHTS) -> dict[str, torch.Tensor]:
     :param name: of the file; where a compact one of the same name lies there, that is read
     :raises ModelError: none, or a broken file
     """
-    path = folder / (COMPACT_WEIGHTS if name == WEIGHTS and (folder / COMPACT_WEIGHTS).is_file() else name)
+    path = (name == WEIGHTS and compact_file(folder)) or folder / name
     try:
         return expanded(load_file(path))
     except Exception as error:

@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import logging
 
 from reranker_kd.errors import ModelError
-from reranker_kd.models.compact import COMPACT_WEIGHTS, load_weights
+from reranker_kd.models.compact import compact_file, load_weights
 from reranker_kd.models.folder import check_weights, first_line
 
 
@@ -26,7 +26,7 @@ def load_transformer(auto_class: Any, folder: Path, *, may_lack: tuple[str, ...]
     check_weights(folder)
     with quiet_transformers():
         try:
-            if (folder / COMPACT_WEIGHTS).is_file():
+            if compact_file(folder) is not None:
                 network, report = _from_compact_weights(auto_class, folder)
             else:
                 network, report = auto_class.from_pretrained(

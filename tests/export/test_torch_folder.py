@@ -18,7 +18,7 @@ from reranker_kd.errors import ModelError
 from reranker_kd.export.exporting import ExportSettings, export_model
 from reranker_kd.export.torch_folder import write_torch_folder
 from reranker_kd.inference.options import REFERENCE
-from reranker_kd.models.compact import COMPACT_WEIGHTS, WEIGHTS
+from reranker_kd.models.compact import WEIGHTS
 
 PAIRS = [("heat flow", "heat flow over a flat plate"), ("a dog", "the dog and the cat"), ("shock", "supersonic wave")]
 KINDS = {
@@ -34,11 +34,15 @@ KINDS = {
 def test_every_kind_loads_and_scores_nearly_the_same(tmp_path, kind):
     source = KINDS[kind](tmp_path / "model")
     exact = load_reranker(source, **REFERENCE).score_pairs(PAIRS)
-    for precision, name in (("bfloat16", WEIGHTS), ("int8", COMPACT_WEIGHTS)):
+    for precision, name, share in (
+        ("bfloat16", WEIGHTS, 0.05),
+        ("int6", "model.int6.safetensors", 0.2),
+        ("int8", "model.int8.safetensors", 0.05),
+    ):
         write_torch_folder(source, tmp_path / precision, precision)
         close = load_reranker(tmp_path / precision, **REFERENCE).score_pairs(PAIRS)
         assert not np.array_equal(exact, close)
-        np.testing.assert_allclose(close, exact, atol=0.05 * max(1.0, np.abs(exact).max()))
+        np.testing.assert_allclose(close, exact, atol=share * max(1.0, np.abs(exact).max()))
         assert {path.name for path in (tmp_path / precision).rglob("model*.safetensors")} == {name}
     # What is compact is as float32 what it is already.
     write_torch_folder(tmp_path / "int8", tmp_path / "float32", "float32")
@@ -65,8 +69,8 @@ def test_the_command_writes_what_transformers_opens(tmp_path, capsys):
 def test_a_broken_file_is_named(tmp_path):
     make_cross_encoder(tmp_path / "model", "bert")
     write_torch_folder(tmp_path / "model", tmp_path / "compact", "int8")
-    (tmp_path / "compact" / COMPACT_WEIGHTS).write_bytes(b"nothing")
-    with pytest.raises(ModelError, match=rf"{COMPACT_WEIGHTS}: cannot be loaded"):
+    (tmp_path / "compact" / "model.int8.safetensors").write_bytes(b"nothing")
+    with pytest.raises(ModelError, match=r"model\.int8\.safetensors: cannot be loaded"):
         load_reranker(tmp_path / "compact", **REFERENCE)
 
 
