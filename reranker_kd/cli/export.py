@@ -21,7 +21,7 @@ from reranker_kd.sections import GoesWith
 @click.option(
     "--precision",
     type=Choice(["float32", "bfloat16", "int8", "int6"]),
-    help="In which the networks run; of torch, in which the weights are kept: int6 has tables of embeddings in 4 bits.  "
+    help="In which the networks run; of torch, in which the weights are kept: int6 has tables of embeddings in 4.  "
     "[default: bfloat16; of onnx and torch: float32]",
 )
 @click.option("--max-length", type=int, help="Tokens of an input in calibration and test.  [default: the model's]")
