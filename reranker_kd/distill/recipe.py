@@ -6,27 +6,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, ValidationInfo, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from reranker_kd.distill.data.augmentation import Augment
 from reranker_kd.distill.data.mining import Draw
 from reranker_kd.distill.methods import DOMAIN_PRETRAINING, GENERAL, METHODS, Stage
-from reranker_kd.distill.teachers.base import Place, beside_the_recipe
+from reranker_kd.distill.teachers.base import Place, StudentShape
 from reranker_kd.distill.teachers.registry import AnyTeacher
 from reranker_kd.errors import InputError, RecipeError
 from reranker_kd.formats.recipe_file import read_yaml
-from reranker_kd.models.kinds import KINDS, AnyShape
+from reranker_kd.models.kinds import KINDS
 from reranker_kd.sections import Section, first_fault
 
 
 def _as_several(value: Any) -> Any:
     return () if value is None else (value,) if isinstance(value, str | Mapping | BaseModel) else value
-
-
-def _start_beside_the_recipe(student: Any, info: ValidationInfo) -> Any:
-    if isinstance(student, Mapping) and isinstance(student.get("start"), str):
-        return {**student, "start": beside_the_recipe(student["start"], info)}
-    return student
 
 
 Places = Annotated[tuple[Place, ...], BeforeValidator(_as_several)]
@@ -122,7 +116,7 @@ class DistillRecipe(Section):
     method: str
     seed: int = Field(default=42, ge=0)
     teacher: AnyTeacher | None = None
-    student: Annotated[AnyShape, BeforeValidator(_start_beside_the_recipe)]
+    student: StudentShape
     transfer_set: TransferSettings
     stages: tuple[Stage, ...] = ()
     general: int = Field(default=0, ge=0)

@@ -11,14 +11,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from make_tiny_models import make_transformer
 from pydantic import BaseModel, ValidationError
 
 from reranker_kd.distill.data.transfer_set import Group, TransferSet
+from reranker_kd.distill.students import build_student
 from reranker_kd.distill.teachers.model import ModelTeacher
 from reranker_kd.distill.teachers.registry import NORMALISATIONS, TEACHERS, AnyTeacher, EnsembleTeacher, make_teacher
 from reranker_kd.distill.teachers.tables import TableTeacher
 from reranker_kd.errors import FormatError, InputError, ModelError, RecipeError
 from reranker_kd.formats.runs import write_run
+from reranker_kd.models.kinds import KINDS
 from reranker_kd.rerank.base import Reranker
 from reranker_kd.rerank.registry import load_reranker
 from reranker_kd.sections import first_fault
@@ -104,6 +107,24 @@ def test_models_score_every_text_and_remember(tmp_path, cross_encoder_folder):
     np.testing.assert_allclose(_scores(_make({**settings, "max_length": 31}, tmp_path)), expected, atol=1e-4)
 
 
+def test_an_untrained_student_scores_as_it_starts(tmp_path):
+    start = make_transformer(tmp_path / "start")
+    shape = {"kind": "gated-cross-encoder", "start": "start", "gate": -1e9}
+    teacher = _make({"untrained": shape, "max_length": 32}, tmp_path / "cache", tmp_path)
+    built = build_student(KINDS["gated-cross-encoder"].shape(start=str(start), gate=-1e9), seed=0)
+    built.save(tmp_path / "built")
+    reranker = load_reranker(tmp_path / "built", max_length=32)
+    expected = reranker.score_documents([(TS.queries[qid], TS.documents[docid]) for qid, docid in PAIRS]).scores
+    np.testing.assert_array_equal(_scores(teacher), expected)
+    # Saved once, then opened again.
+    (folder,) = (tmp_path / "cache" / "untrained").iterdir()
+    made = folder.stat().st_mtime_ns
+    np.testing.assert_array_equal(
+        _scores(_make({"untrained": shape, "max_length": 32}, tmp_path / "cache", tmp_path)), expected
+    )
+    assert folder.stat().st_mtime_ns == made
+
+
 class _LengthOfText(Reranker):
     """As packages register them: without a content hash."""
 
@@ -182,6 +203,7 @@ def recipe_folder(tmp_path):
 
 EXAMPLES = {
     "model": {"model": "some/model", "max_length": 200, "precision": "auto"},
+    "untrained": {"untrained": {"kind": "cross-encoder", "start": "some/model"}, "precision": "float32"},
     "run": {"run": "run.txt", "use": "rank"},
     "qrels": {"qrels": "qrels.txt", "unjudged": 0},
     "ensemble": {"ensemble": [{"weight": 2, "qrels": "qrels.txt"}, {"run": "run.txt"}], "normalise": "minmax"},
@@ -246,7 +268,7 @@ def test_a_members_scale_outlives_only_raw(recipe_folder, normalise):
     ("settings", "fault"),
     [
         ("a name", "teacher: expected keys and values, such as model: NAME"),
-        ({}, "teacher: give one of model, run, qrels, ensemble, got none of them"),
+        ({}, "teacher: give one of model, untrained, run, qrels, ensemble, got none of them"),
         ({"model": "m", "run": "r"}, "teacher: give one of .*, got model and run"),
         ({"model": "m", "max_lenght": 200}, r"teacher\.max_lenght: is not a key"),
         ({"run": "r", "max_length": 200}, r"teacher\.max_length: is not a key"),

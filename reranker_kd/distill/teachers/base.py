@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from reranker_kd.distill.data.transfer_set import ScoredPair, TransferSet
+from reranker_kd.models.kinds import AnyShape
 from reranker_kd.rerank.base import Progress, no_progress
 from reranker_kd.sections import Section
 from reranker_kd.types import FloatArray
@@ -23,6 +24,16 @@ def beside_the_recipe(name: str, info: ValidationInfo) -> str:
 
 Place = Annotated[str, AfterValidator(beside_the_recipe)]
 """A file or model of a recipe: taken from the recipe's folder where it exists there."""
+
+
+def _start_beside_the_recipe(student: Any, info: ValidationInfo) -> Any:
+    if isinstance(student, Mapping) and isinstance(student.get("start"), str):
+        return {**student, "start": beside_the_recipe(student["start"], info)}
+    return student
+
+
+StudentShape = Annotated[AnyShape, BeforeValidator(_start_beside_the_recipe)]
+"""The shape of a student, likewise for the model that it starts from."""
 
 
 class Teacher(ABC):

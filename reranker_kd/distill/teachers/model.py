@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from reranker_kd.distill.data.transfer_set import ScoredPair, TransferSet
-from reranker_kd.distill.teachers.base import Place, Teacher, TeacherSettings
+from reranker_kd.distill.students import build_student
+from reranker_kd.distill.teachers.base import Place, StudentShape, Teacher, TeacherSettings
 from reranker_kd.distill.teachers.score_cache import ScoreCache, cached_scores
 from reranker_kd.errors import InputError, ModelError, RecipeError
-from reranker_kd.formats.files import save_array
+from reranker_kd.formats.files import atomic_folder, save_array
 from reranker_kd.inference.options import ModelOptions
 from reranker_kd.inference.text_encoder import TextEncoder, load_encoder
 from reranker_kd.progress import progress_bar
@@ -26,22 +27,41 @@ from reranker_kd.types import FloatArray
 _TEXTS_A_PART = 4096
 
 
-class ModelSettings(TeacherSettings, ModelOptions, LongDocuments):
-    """Any reranker: a folder, a registered name, a hub id; it scores every pair, augmented ones too.
+class ScoringSettings(TeacherSettings, ModelOptions, LongDocuments):
+    """How a model scores pairs. Names and defaults are those of ``reranker-kd rerank``."""
 
-    Names and defaults are those of ``reranker-kd rerank``.
-    """
-
-    model: Place
-
-    def make(self, cache_folder: str | Path) -> Teacher:
+    def teacher(self, model: str | Path, cache_folder: str | Path) -> Teacher:
+        """Return a model as teacher, by these options."""
         # What was left at its default is not passed on: a reranker of another package knows keywords of its own only.
         options = self.model_dump(
             include={*ModelOptions.model_fields, *LongDocuments.model_fields}, exclude_defaults=True
         )
         # Neither its share nor its scale bears on the scores that are kept.
         identity = self.model_dump(exclude={"weight", "scale", "shift"})
-        return ModelTeacher(load_reranker(self.model, **options), cache_folder, identity)
+        return ModelTeacher(load_reranker(model, **options), cache_folder, identity)
+
+
+class ModelSettings(ScoringSettings):
+    """Any reranker: a folder, a registered name, a hub id; it scores every pair, augmented ones too."""
+
+    model: Place
+
+    def make(self, cache_folder: str | Path) -> Teacher:
+        return self.teacher(self.model, cache_folder)
+
+
+class UntrainedSettings(ScoringSettings):
+    """A student as it starts: a bi-encoder read token by token, a masked language model read as SPLADE."""
+
+    untrained: StudentShape
+
+    def make(self, cache_folder: str | Path) -> Teacher:
+        shape = self.untrained.model_dump_json()
+        folder = Path(cache_folder) / "untrained" / hashlib.sha256(shape.encode()).hexdigest()[:32]
+        if not folder.is_dir():
+            with atomic_folder(folder) as temporary:
+                build_student(self.untrained, seed=0).save(temporary)
+        return self.teacher(folder, cache_folder)
 
 
 class ModelTeacher(Teacher):

@@ -4,6 +4,7 @@ What else a recipe may give are the fields of the settings that the key stands f
 
     teacher: {model: NAME, max_length: 200, precision: auto}
     teacher: {model: all-MiniLM-L6-v2, scale: 20, shift: -8}
+    teacher: {untrained: {kind: splade, start: NAME, gate: -1.0e9}}
     teacher: {run: FILE, use: rank}
     teacher: {qrels: FILE}
     teacher: {ensemble: [{weight: 2, model: NAME}, {weight: 1, run: FILE}], normalise: zscore}
@@ -31,6 +32,7 @@ TEACHERS: Registry[type[TeacherSettings]] = Registry(
     "reranker_kd.teachers",
     {
         "model": "reranker_kd.distill.teachers.model:ModelSettings",
+        "untrained": "reranker_kd.distill.teachers.model:UntrainedSettings",
         "run": "reranker_kd.distill.teachers.tables:RunSettings",
         "qrels": "reranker_kd.distill.teachers.tables:QrelsSettings",
         "ensemble": "reranker_kd.distill.teachers.registry:EnsembleSettings",
