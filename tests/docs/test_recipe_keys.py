@@ -18,6 +18,7 @@ from reranker_kd.distill.data.mining import Draw
 from reranker_kd.distill.methods import Stage
 from reranker_kd.distill.recipe import DistillRecipe, TrainingSettings, TransferSettings, ValidationSettings
 from reranker_kd.distill.teachers.base import TeacherSettings
+from reranker_kd.distill.teachers.model import ScoringSettings
 from reranker_kd.distill.teachers.registry import TEACHERS
 from reranker_kd.experiment.recipe import Measuring, Recipe, Reranking, Retrieval
 from reranker_kd.models.kinds import KINDS
@@ -61,6 +62,9 @@ def _keys_of_students() -> dict[str, Any]:
     return {key: default for key, default in {**keys, "start": REQUIRED}.items() if key not in ours}
 
 
+# Keys that a page describes under another heading.
+_SHARED: dict[str, type[BaseModel]] = {"untrained": ScoringSettings}
+
 # Page -> heading -> the keys under it.
 TABLES = {
     "recipes.md": {
@@ -72,7 +76,10 @@ TABLES = {
     "distillation.md": {
         "The recipe": _keys(DistillRecipe),
         "teacher": _keys(TeacherSettings),
-        **{f"teacher: {kind}": _required_first(_keys(TEACHERS[kind], without=TeacherSettings)) for kind in TEACHERS},
+        **{
+            f"teacher: {kind}": _required_first(_keys(TEACHERS[kind], without=_SHARED.get(kind, TeacherSettings)))
+            for kind in TEACHERS
+        },
         "student": _keys_of_students(),
         "transfer_set": _keys(TransferSettings),
         "draws": _keys(Draw),

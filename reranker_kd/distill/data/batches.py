@@ -92,6 +92,11 @@ class GroupDataset:
     def __len__(self) -> int:
         return len(self.groups)
 
+    @property
+    def pairs(self) -> int:
+        """Pairs of all groups."""
+        return sum(len(rows) for _, rows, *_ in self.groups)
+
     def batch(self, numbers: Sequence[int]) -> dict[str, GroupBatch]:
         """Return the batch of these groups, under the name of the network's argument."""
         groups = [self.groups[number] for number in numbers]

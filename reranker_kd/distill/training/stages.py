@@ -32,7 +32,8 @@ from reranker_kd.distill.students import Student
 from reranker_kd.distill.training.distiller import Distiller, distinct
 from reranker_kd.formats.files import atomic_writer
 from reranker_kd.inference.precision import resolve_precision
-from reranker_kd.progress import Advance, progress_bar
+from reranker_kd.progress import progress_bar
+from reranker_kd.rerank.base import scaled
 from reranker_kd.rerank.registry import load_reranker
 from reranker_kd.types import FloatArray
 
@@ -92,9 +93,12 @@ class Stages:
         training = self.recipe.training.model_copy(update=own)
         texts = TextDataset(self.groups, self.embeddings if "embeddings" in stage.reads else None)
         data = texts if stage.over == "texts" else self.groups
-        with progress_bar(f"training, stage {number}", training.steps, "steps", quiet=self.quiet) as bar:
+        per_group, unit = (1.0, "texts") if data is texts else (self.groups.pairs / len(self.groups), "pairs")
+        per_step = training.batch_groups * per_group
+        title = f"training, stage {number}, {training.steps} updates"
+        with progress_bar(title, round(training.steps * per_step), unit, quiet=self.quiet) as bar:
             folder, validate = self.work / f"checkpoints-{number}", self._validate if can_rank else None
-            return _train_stage(distiller, data, training, folder, seed, validate, bar)
+            return _train_stage(distiller, data, training, folder, seed, validate, scaled(bar.advance, per_step))
 
     def _validate(self) -> float:
         self.student.save(self.work / "validation")
@@ -109,7 +113,7 @@ def _train_stage(
     folder: Path,
     seed: int,
     validate: Callable[[], float] | None,
-    progress: Advance,
+    on_progress: Callable[[float], None],
 ) -> list[dict[str, float]]:
     """Train until ``settings.steps`` updates, or go on from the last checkpoint in ``folder``; return the log.
 
@@ -118,6 +122,7 @@ def _train_stage(
 
     :param folder: for checkpoints; two are kept
     :param validate: measures the student as it is, with every checkpoint; higher is better
+    :param on_progress: called with the number of updates since the last call
     :return: entries of step, loss and its parts, learning rate, validation
     """
     device = torch.device(settings.device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -169,7 +174,7 @@ def _train_stage(
                 train_dataset=range(len(dataset)),
                 eval_dataset=range(len(dataset)),
                 data_collator=dataset.batch,
-                callbacks=[_Progress(progress)],
+                callbacks=[_Progress(on_progress)],
             )
             trainer.validate, trainer.learning_rates = validate, settings.learning_rates
             # Prints every log entry to stdout.
@@ -250,10 +255,10 @@ class _DistillationTrainer(Trainer):
 
 
 class _Progress(TrainerCallback):
-    def __init__(self, progress: Advance) -> None:
-        self._progress = progress
+    def __init__(self, on_progress: Callable[[float], None]) -> None:
+        self._on_progress = on_progress
         self._seen = 0
 
     def on_step_end(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:  # noqa: ARG002
-        self._progress.advance(state.global_step - self._seen)
+        self._on_progress(state.global_step - self._seen)
         self._seen = state.global_step
