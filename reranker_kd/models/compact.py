@@ -30,7 +30,7 @@ _SMALLEST = 1024
 _TABLE = 16
 """Rows for each column from which on a matrix is a table of embeddings, of which few rows bear on a score."""
 
-_PLANES = {8: (8,), 6: (4, 2), 4: (4,)}
+_PLANES = {6: (4, 2), 4: (4,)}
 """How a number of so many bits is cut into parts of which a byte holds several."""
 
 

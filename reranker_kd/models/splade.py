@@ -9,14 +9,16 @@ which makes the vocabulary's share of the work small. Query and document may see
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from reranker_kd.models import gated_cross_encoder
 from reranker_kd.models.gated_cross_encoder import GatedCrossEncoder, GatedCrossEncoderShape
-from reranker_kd.models.kind import Kind, Start
+from reranker_kd.models.kind import Start
 from reranker_kd.models.late_interaction import NEVER
 
 
@@ -76,8 +78,7 @@ class Splade(GatedCrossEncoder):
 def build(shape: SpladeShape, start: Start) -> Splade:
     """Return a SPLADE that scores as the masked language model it starts from; of another model, its head is new."""
     network = Splade(shape, start.transformer(shape, "transformer"))
-    head = start.head("cls.predictions.")
-    if head and not shape.random:
+    if not shape.random and (head := start.head("cls.predictions.")):
         network.transform[0].load_state_dict({name: head[f"transform.dense.{name}"] for name in ("weight", "bias")})
         # Old folders have the names of the first BERT.
         for name, old in {"weight": "gamma", "bias": "beta"}.items():
@@ -87,12 +88,4 @@ def build(shape: SpladeShape, start: Start) -> Splade:
     return network
 
 
-KIND = Kind(
-    name="splade",
-    reads="pairs",
-    shape=SpladeShape,
-    build=build,
-    framing="each",
-    encoder=lambda network: network.transformer,
-    transformers=lambda network: {"transformer": network.transformer},
-)
+KIND = replace(gated_cross_encoder.KIND, name="splade", shape=SpladeShape, build=build)

@@ -18,6 +18,8 @@ from reranker_kd.errors import InputError, ModelError, RecipeError
 from reranker_kd.formats.files import atomic_folder, save_array
 from reranker_kd.inference.options import ModelOptions
 from reranker_kd.inference.text_encoder import TextEncoder, load_encoder
+from reranker_kd.models.folder import content_hash
+from reranker_kd.models.registry import model_folder
 from reranker_kd.progress import progress_bar
 from reranker_kd.rerank.base import Progress, Reranker, no_progress
 from reranker_kd.rerank.long_documents import LongDocuments
@@ -56,8 +58,9 @@ class UntrainedSettings(ScoringSettings):
     untrained: StudentShape
 
     def make(self, cache_folder: str | Path) -> Teacher:
-        shape = self.untrained.model_dump_json()
-        folder = Path(cache_folder) / "untrained" / hashlib.sha256(shape.encode()).hexdigest()[:32]
+        # By the start's content: what lies under its name may change.
+        made_of = self.untrained.model_dump_json() + content_hash(model_folder(self.untrained.start))
+        folder = Path(cache_folder) / "untrained" / hashlib.sha256(made_of.encode()).hexdigest()[:32]
         if not folder.is_dir():
             with atomic_folder(folder) as temporary:
                 build_student(self.untrained, seed=0).save(temporary)
