@@ -116,7 +116,8 @@ def _table(heading: str, rows: Any) -> str:
 
 def _stage(stage: Stage) -> str:
     terms = " + ".join(_term(name, term) for name, term in stage.losses.items())
-    return terms + (", over texts" if stage.over == "texts" else "")
+    rate = "" if stage.learning_rate is None else f", at {stage.learning_rate:g}"
+    return terms + (", over texts" if stage.over == "texts" else "") + rate
 
 
 def _term(name: str, term: LossTerm) -> str:

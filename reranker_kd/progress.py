@@ -21,6 +21,9 @@ class Advance(Protocol):
     def advance(self, n: float = 1) -> None:
         """Count n more units as done."""
 
+    def resume(self, n: float) -> None:
+        """Count n units as done before the start: they bear on no rate."""
+
 
 @contextmanager
 def progress_bar(
@@ -41,6 +44,10 @@ def progress_bar(
 
         class Bar(tqdm):
             def advance(self, n: float = 1) -> None:
+                self.update(n)
+
+            def resume(self, n: float) -> None:
+                self.initial += n
                 self.update(n)
 
         layout = {"unit": f" {unit}", "bar_format": _BAR, "dynamic_ncols": True, "smoothing": 0}
@@ -76,7 +83,7 @@ class PlainProgress:
     clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
-        self._done = 0.0
+        self._done = self._before = 0.0
         self._start = self._last_line = self.clock()
 
     def advance(self, n: float = 1) -> None:
@@ -87,10 +94,15 @@ class PlainProgress:
             self._last_line = now
             self.write_line()
 
+    def resume(self, n: float) -> None:
+        """Count n units as done before the start: they bear on no rate."""
+        self._before += n
+        self._done += n
+
     def write_line(self) -> None:
         """Print what is done by now."""
         elapsed = self.clock() - self._start
-        rate = self._done / elapsed if elapsed > 0 else 0.0
+        rate = (self._done - self._before) / elapsed if elapsed > 0 else 0.0
         of_total = "" if self.total is None else f"/{self.total}"
         line = f"{self.description}: {self._done:.0f}{of_total} {self.unit}, {rate:.1f} {self.unit}/s, "
         line += f"{_clock_time(elapsed)} elapsed"

@@ -34,6 +34,15 @@ def test_plain_lines_come_every_interval_and_at_the_end() -> None:
     ]
 
 
+def test_what_was_done_before_bears_on_no_rate() -> None:
+    stream, clock = io.StringIO(), Clock()
+    progress = PlainProgress("training", 1000, "pairs", stream, interval=10.0, clock=clock)
+    progress.resume(600)
+    clock.seconds += 10.0
+    progress.advance(100)
+    assert stream.getvalue() == "training: 700/1000 pairs, 10.0 pairs/s, 0:00:10 elapsed, 0:00:30 left\n"
+
+
 def test_plain_line_before_any_work() -> None:
     stream = io.StringIO()
     PlainProgress("reranking", 5, "pairs", stream, clock=Clock()).write_line()

@@ -12,6 +12,9 @@ from reranker_kd.errors import InputError
 from reranker_kd.registry import Registry
 from reranker_kd.sections import Section
 
+ScheduleName = Literal["linear", "constant"]
+"""What a learning rate does after its warm-up: it falls to 0 in a line, or stays."""
+
 
 class LossTerm(Section):
     """A share of a stage's loss.
@@ -43,6 +46,8 @@ class Stage(Section):
     :param layer_mapping: ``uniform``, ``last``, or the teacher's layers
     :param steps: updates of the weights; None takes the recipe's
     :param learning_rate: at its peak; None takes the recipe's
+    :param warmup: share of the stage in which the learning rate rises; None takes the recipe's
+    :param schedule: what the learning rate does after that; None takes the recipe's
     :param batch_groups: groups, or texts, of an update; None takes the recipe's
     """
 
@@ -51,6 +56,8 @@ class Stage(Section):
     layer_mapping: Literal["uniform", "last"] | tuple[int, ...] = "uniform"
     steps: int | None = Field(default=None, ge=1)
     learning_rate: float | None = Field(default=None, gt=0)
+    warmup: float | None = Field(default=None, ge=0, le=1)
+    schedule: ScheduleName | None = None
     batch_groups: int | None = Field(default=None, ge=1)
 
     @field_validator("losses")
@@ -96,7 +103,7 @@ class Method:
 
     :param source: where it was published
     :param reads: whether its student reads query and document together (``pairs``) or each apart (``texts``)
-    :param stages: one after the other
+    :param stages: one after the other, with the learning rates and schedules of the source where they are known
     """
 
     source: str
@@ -104,8 +111,8 @@ class Method:
     reads: Literal["pairs", "texts"] | None = None
 
 
-def _stage(over: Literal["groups", "texts"] = "groups", **losses: Any) -> Stage:
-    return Stage(over=over, losses=losses)
+def _stage(over: Literal["groups", "texts"] = "groups", training: dict[str, Any] | None = None, **losses: Any) -> Stage:
+    return Stage(over=over, losses=losses, **(training or {}))
 
 
 _LAYERS: dict[str, Any] = {"embedding": 1.0, "hidden": 1.0, "attention": 1.0}
@@ -120,12 +127,23 @@ METHODS: Registry[Method] = Registry(
         ),
         "tinybert": Method(
             "Jiao et al. 2020, section 3.2: the layers first, then the prediction",
-            (_stage(**_LAYERS), _stage(soft_cross_entropy=1.0)),
+            (
+                _stage(training={"learning_rate": 5e-5, "warmup": 0.0, "schedule": "constant"}, **_LAYERS),
+                _stage(training={"learning_rate": 3e-5, "warmup": 0.1}, soft_cross_entropy=1.0),
+            ),
             "pairs",
         ),
         "simplified-tinybert": Method(
             "Chen et al. 2021, section 3: both in one step, hard labels beside the soft ones",
-            (_stage(**_LAYERS, soft_cross_entropy=1.0, hard_cross_entropy=1.0),),
+            # Their code's soft loss is the mean over both classes: half of ours, which is their sum.
+            (
+                _stage(
+                    training={"learning_rate": 5e-5, "warmup": 0.1},
+                    **_LAYERS,
+                    soft_cross_entropy=0.5,
+                    hard_cross_entropy=1.0,
+                ),
+            ),
             "pairs",
         ),
         "bert-bilstm": Method(
@@ -138,7 +156,10 @@ METHODS: Registry[Method] = Registry(
             (_stage(soft_cross_entropy=1.0),),
             "texts",
         ),
-        "margin-mse": Method("Hofstätter et al. 2020", (_stage(margin_mse=1.0),)),
+        "margin-mse": Method(
+            "Hofstätter et al. 2020",
+            (_stage(training={"learning_rate": 7e-6, "schedule": "constant"}, margin_mse=1.0),),
+        ),
         "rank-kl": Method("listwise: the teacher's softmax over a query's candidates", (_stage(rank_kl=1.0),)),
         "ranknet": Method("Burges et al. 2005, on the teacher's order", (_stage(ranknet=1.0),)),
         "embedding-kd": Method(

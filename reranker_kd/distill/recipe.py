@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 
 from reranker_kd.distill.data.augmentation import Augment
 from reranker_kd.distill.data.mining import Draw
-from reranker_kd.distill.methods import DOMAIN_PRETRAINING, GENERAL, METHODS, Stage
+from reranker_kd.distill.methods import DOMAIN_PRETRAINING, GENERAL, METHODS, ScheduleName, Stage
 from reranker_kd.distill.teachers.base import Place, StudentShape
 from reranker_kd.distill.teachers.registry import AnyTeacher
 from reranker_kd.errors import InputError, RecipeError
@@ -67,8 +67,10 @@ class TrainingSettings(Section):
     :param steps: updates of a stage that does not say so itself
     :param batch_groups: groups (or single texts) of an update, over all accumulated batches
     :param accumulate: batches of an update
-    :param learning_rate: at its peak, after the warm-up; it falls to 0 in a line
+    :param learning_rate: at its peak, after the warm-up; None takes the method's, or 1e-4
     :param learning_rates: in its place, of weights that have this part in their name, such as ``gates: 1.0e-3``
+    :param warmup: share of a stage in which the learning rate rises; None takes the method's, or 0.05
+    :param schedule: after that; None takes the method's, or ``linear``
     :param precision: ``auto`` takes bfloat16 where the device computes in it
     :param save_every: updates between two checkpoints; a killed training goes on from the last
     :param device: ``cpu`` or ``cuda``; None takes a GPU where there is one
@@ -77,9 +79,10 @@ class TrainingSettings(Section):
     steps: int = Field(default=1000, ge=1)
     batch_groups: int = Field(default=16, ge=1)
     accumulate: int = Field(default=1, ge=1)
-    learning_rate: float = Field(default=1e-4, gt=0)
+    learning_rate: float | None = Field(default=None, gt=0)
     learning_rates: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
-    warmup: float = Field(default=0.05, ge=0, le=1)
+    warmup: float | None = Field(default=None, ge=0, le=1)
+    schedule: ScheduleName | None = None
     weight_decay: float = Field(default=0.01, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
     precision: Literal["float32", "bfloat16", "auto"] = "auto"
@@ -141,10 +144,12 @@ class DistillRecipe(Section):
         return self
 
     def all_stages(self) -> tuple[Stage, ...]:
-        """Return the stages in the order in which they run."""
+        """Return the stages in the order in which they run; what the training says goes before the method's own."""
         before = ((DOMAIN_PRETRAINING, self.domain_pretraining), (GENERAL, self.general))
         asked_for = (stage.model_copy(update={"steps": steps}) for stage, steps in before if steps)
-        return (*asked_for, *(self.stages or METHODS[self.method].stages))
+        said = self.training.model_dump(include={"learning_rate", "warmup", "schedule"}, exclude_none=True)
+        own = (stage.model_copy(update=said) for stage in METHODS[self.method].stages)
+        return (*asked_for, *(self.stages or own))
 
 
 def read_distill_recipe(path: str | Path, changes: Sequence[str] = ()) -> DistillRecipe:

@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
+from reranker_kd.errors import RecipeError
 from reranker_kd.models.kind import Kind, Shape
-from reranker_kd.models.kinds import KINDS, token_encoder_of
+from reranker_kd.models.kinds import KINDS, kind_of, token_encoder_of
 from reranker_kd.models.loading import load_tokenizer
 from reranker_kd.models.network import Network
 from reranker_kd.models.registry import model_folder
-from reranker_kd.models.start import ModelStart
+from reranker_kd.models.start import ModelStart, check_lengths
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,5 +61,36 @@ def build_student(settings: Shape, seed: int) -> Student:
         tokenizer = load_tokenizer(folder)
         # What the start was cut to is no limit of the student.
         tokenizer.model_max_length = max(settings.max_length or 0, getattr(settings, "max_query_length", None) or 0)
-        start = ModelStart(settings.start, folder, token_encoder_of(folder))
-        return Student(kind, kind.build(settings, start), tokenizer, settings)
+        network = _whole(kind, settings, folder) if settings.head == "copied" else None
+        if network is None:
+            network = kind.build(settings, ModelStart(settings.start, folder, token_encoder_of(folder)))
+        return Student(kind, network, tokenizer, settings)
+
+
+# What another shape may change of a whole model.
+_LIMITS = {"start", "random", "head", "max_length", "max_query_length", "dropout", "interpolate"}
+
+
+def _whole(kind: Kind, settings: Shape, folder: Path) -> Network | None:
+    """Return the start with its head, as it is; None where another shape is asked for, and the kind can make it.
+
+    :raises RecipeError: a start of another kind, or a shape that it does not have
+    """
+    if (found := kind_of(folder).name) != kind.name or settings.random:
+        raise RecipeError(f"student.head: copied takes a whole {kind.name} that is not random; {folder} is a {found}")
+    network = kind.load(folder)
+    for key in type(settings).model_fields.keys() - _LIMITS:
+        asked, own = getattr(settings, key), getattr(network.shape, key)
+        if asked is not None and asked != own:
+            if kind.copies_head:
+                return None
+            raise RecipeError(f"student.{key}: {asked} is not the start's {own}: leave it out, or head: copied")
+    encoder = kind.encoder(network)
+    if encoder is not None:
+        check_lengths(settings, encoder.config, settings.start)
+    for module in network.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = settings.dropout
+    kept = {key: getattr(network.shape, key) for key in type(settings).model_fields.keys() - _LIMITS}
+    network.shape = settings.model_copy(update=kept)
+    return network

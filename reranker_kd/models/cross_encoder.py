@@ -13,7 +13,7 @@ from transformers import (
     ElectraForSequenceClassification,
 )
 
-from reranker_kd.errors import ModelError
+from reranker_kd.errors import ModelError, RecipeError
 from reranker_kd.models.first_token import read_first_token_alone
 from reranker_kd.models.kind import Kind, Start, TransformerShape
 from reranker_kd.models.loading import load_transformer, quiet_transformers
@@ -59,7 +59,10 @@ class CrossEncoder(Network):
 
 
 def build(shape: CrossEncoderShape, start: Start) -> CrossEncoder:
-    """Return a cross-encoder with a new head."""
+    """Return a cross-encoder with a new head, or with the start's.
+
+    :raises RecipeError: a head that is to be copied, and that the start lacks or that does not fit
+    """
     transformer = start.transformer(shape, "transformer")
     config = transformer.config
     config.num_labels = 1
@@ -69,7 +72,34 @@ def build(shape: CrossEncoderShape, start: Start) -> CrossEncoder:
     else:
         classifier = BertForSequenceClassification(config)
         classifier.bert.embeddings, classifier.bert.encoder = transformer.embeddings, transformer.encoder
+    if shape.head == "copied":
+        _copy_head(classifier, start)
     return CrossEncoder(shape, classifier)
+
+
+def _copy_head(classifier: Any, start: Start) -> None:
+    """Take the two layers above the transformer from the start: of two labels the difference, as scores are."""
+    apart = ("classifier.dense.", "classifier.out_proj.")
+    if classifier.config.model_type == "electra":
+        # A GELU lies between them; BERT and RoBERTa have a tanh there.
+        layers = (classifier.classifier.dense, classifier.classifier.out_proj)
+        prefixes = [apart] if start.head("electra.") else []
+    else:
+        layers = (classifier.bert.pooler.dense, classifier.classifier)
+        prefixes = [("bert.pooler.dense.", "classifier."), apart]
+    for names in prefixes:
+        given = [start.head(name) for name in names]
+        if all({*weights} == {"weight", "bias"} for weights in given):
+            if len(given[1]["weight"]) == 2:
+                given[1] = {key: value[1:] - value[:1] for key, value in given[1].items()}
+            if all(layer.weight.shape == weights["weight"].shape for layer, weights in zip(layers, given, strict=True)):
+                for layer, weights in zip(layers, given, strict=True):
+                    layer.load_state_dict(weights)
+                return
+    raise RecipeError(
+        "student.head: the start has no head that fits this student: name a whole cross-encoder with one or two labels "
+        "as student.start and keep its width and embedding, or leave student.head out for a new one"
+    )
 
 
 def load(_kind: Kind, folder: Path) -> CrossEncoder:
@@ -99,6 +129,7 @@ KIND = Kind(
     reads="pairs",
     shape=CrossEncoderShape,
     build=build,
+    copies_head=True,
     encoder=lambda network: network.classifier.base_model,
     recognises=lambda _, config: any(
         name.endswith("ForSequenceClassification") for name in config.get("architectures") or ()

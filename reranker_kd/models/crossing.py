@@ -62,11 +62,13 @@ class CosineCrossing(DotCrossing):
         return scores * self.log_scale.exp() + self.bias
 
 
-class ResidualCrossing(DotCrossing):
-    """The residual network for the relevance task (TwinBERT, equations 3 to 5).
+class ResidualCrossing(CosineCrossing):
+    """The residual network for the relevance task (TwinBERT, equations 3 to 5), beside the cosine.
 
     The combined embedding is the larger of both in each dimension, ``x = max(q, d)``; a residual ``F(x)`` of two
-    linear layers with a ReLU between them is added to it; a linear layer makes the logit, which is the score.
+    linear layers with a ReLU between them is added to it; a linear layer makes a logit of that. The cosine's own logit
+    is added, which the paper has not: with a last layer that is 0 at first, training begins with the order of the
+    cosine and not with chance.
 
     :param width: of an embedding
     """
@@ -78,13 +80,19 @@ class ResidualCrossing(DotCrossing):
         super().__init__()
         self.inner = torch.nn.Linear(width, width)
         self.outer = torch.nn.Linear(width, width)
-        self.classify = torch.nn.Linear(width, 1)
+        self.classify = torch.nn.Linear(width, 1, bias=False)
+        torch.nn.init.zeros_(self.classify.weight)
 
     def forward(self, queries: torch.Tensor, documents: torch.Tensor) -> torch.Tensor:
         """Return the logits (n,) of query and document embeddings, both (n, d), row by row."""
         combined = torch.maximum(queries, documents)
         residual = self.outer(torch.relu(self.inner(combined)))
-        return self.classify(residual + combined).squeeze(1)
+        logits = CosineCrossing.logits(self, super().forward(queries, documents))
+        return logits + self.classify(residual + combined).squeeze(1)
+
+    def logits(self, scores: torch.Tensor) -> torch.Tensor:
+        """Return the scores, which are logits."""
+        return scores
 
 
 def make_crossing(name: str, width: int) -> DotCrossing:

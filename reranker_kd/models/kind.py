@@ -21,6 +21,7 @@ class Shape(BaseModel):
     :param kind: the kind's name
     :param start: the model whose vocabulary, and unless ``random``, whose weights it starts from; not kept on disk
     :param random: start from nothing but the vocabulary
+    :param head: ``new``, or ``copied``: what is not the transformer is the start's too, a whole model of this kind
     :param max_length: tokens of an input, special tokens included; None leaves it to the transformer
     :param dropout: in training; soft targets over many pairs leave little to regularise, and on a CPU it takes most of
         the time
@@ -32,6 +33,7 @@ class Shape(BaseModel):
     kind: str
     start: str = ""
     random: bool = False
+    head: Literal["new", "copied"] = "new"
     max_length: int | None = Field(default=160, ge=16)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     interpolate: float = Field(default=0.0, ge=0, allow_inf_nan=False)
@@ -63,6 +65,7 @@ class Kind:
     :param reads: query and document together (``pairs``), or each apart (``texts``)
     :param shape: of one model
     :param build: from shape and start to a new network
+    :param copies_head: whether ``build`` puts the start's head on a transformer of another shape
     :param framing: how the tokens of a pair are put together
     :param encoder: from a network to the transformer within, for losses over layers and as another student's start;
         gives None where there is none
@@ -79,6 +82,7 @@ class Kind:
     reads: Literal["pairs", "texts"]
     shape: type[Shape]
     build: Callable[[Any, Start], Network]
+    copies_head: bool = False
     framing: Framing = "pair"
     encoder: Callable[[Any], Any] = lambda _: None
     around: Callable[[Any, Any], Any] = lambda _, transformer: transformer

@@ -1,8 +1,8 @@
 """Smaller transformers out of larger ones: chosen layers, a factorised embedding, a narrower width.
 
-Works on BERT's layout, which MiniLM, TinyBERT, ELECTRA, RoBERTa and their kin share; what comes of a RoBERTa is a BERT.
-A factorised embedding (a table of e columns and a projection to the hidden width, as ALBERT and ELECTRA have it) makes
-the result an ELECTRA, whose layers are BERT's.
+Works on BERT's layout, which MiniLM, TinyBERT, ELECTRA, RoBERTa and their kin share; what comes of a RoBERTa is a BERT,
+and an ALBERT becomes an ELECTRA whose layers begin alike and learn apart. A factorised embedding (a table of e columns
+and a projection to the hidden width, as ALBERT and ELECTRA have it) makes the result an ELECTRA, whose layers are BERT's.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "camembert"})
 """These number positions from the padding token's id + 1; the rows before are never read."""
 
-_LAYOUTS = frozenset({"bert", "electra", *_OFFSET_POSITIONS})
+_LAYOUTS = frozenset({"albert", "bert", "electra", *_OFFSET_POSITIONS})
 
 
 def shape_from(config: Any, wanted: TransformerShape) -> Any:
@@ -35,6 +35,10 @@ def shape_from(config: Any, wanted: TransformerShape) -> Any:
         raise RecipeError(
             f"student.start: a {config.model_type} has not the layout of BERT, which is taken apart here: name a model "
             f"of {', '.join(sorted(_LAYOUTS))}"
+        )
+    if config.model_type == "albert" and (config.inner_group_num > 1 or config.embedding_size == config.hidden_size):
+        raise RecipeError(
+            "student.start: an ALBERT with layers of several parts or a full embedding: name another model"
         )
     depth = config.num_hidden_layers
     layers = depth if wanted.layers is None else wanted.layers
@@ -96,7 +100,7 @@ def shrunk(large: Any, shape: Any) -> Any:
     :raises RecipeError: heads that cannot come out of the larger ones, or another shape of a factorised embedding
     """
     small = new_transformer(shape, large.config)
-    weights = large.state_dict()
+    weights = _unshared(large) if large.config.model_type == "albert" else large.state_dict()
     weights["embeddings.position_embeddings.weight"] = weights["embeddings.position_embeddings.weight"][
         _first_position(large.config) :
     ]
@@ -120,6 +124,33 @@ def shrunk(large: Any, shape: Any) -> Any:
     assert not report.unexpected_keys, report.unexpected_keys
     assert not [key for key in report.missing_keys if "position_ids" not in key and "token_type_ids" not in key], report
     return small
+
+
+_OF_ALBERT = {
+    "attention.query": "attention.self.query",
+    "attention.key": "attention.self.key",
+    "attention.value": "attention.self.value",
+    "attention.dense": "attention.output.dense",
+    "attention.LayerNorm": "attention.output.LayerNorm",
+    "ffn": "intermediate.dense",
+    "ffn_output": "output.dense",
+    "full_layer_layer_norm": "output.LayerNorm",
+}
+
+
+def _unshared(albert: Any) -> dict[str, torch.Tensor]:
+    """Return an ALBERT's weights (Lan et al. 2020) by ELECTRA's names, each layer with a copy of the shared ones."""
+    config, given = albert.config, albert.state_dict()
+    weights = {key: value for key, value in given.items() if key.startswith("embeddings.")}
+    for part in ("weight", "bias"):
+        weights[f"embeddings_project.{part}"] = given[f"encoder.embedding_hidden_mapping_in.{part}"]
+    for number in range(config.num_hidden_layers):
+        group = number * config.num_hidden_groups // config.num_hidden_layers
+        for theirs, ours in _OF_ALBERT.items():
+            for part in ("weight", "bias"):
+                key = f"encoder.albert_layer_groups.{group}.albert_layers.0.{theirs}.{part}"
+                weights[f"encoder.layer.{number}.{ours}.{part}"] = given[key]
+    return weights
 
 
 def _basis(table: torch.Tensor, width: int) -> torch.Tensor | None:

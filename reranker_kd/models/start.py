@@ -26,6 +26,17 @@ def load_token_encoder(folder: Path) -> Any:
     return transformer
 
 
+def check_lengths(shape: Any, config: Any, name: str) -> None:
+    """Raise :class:`RecipeError` where a shape has longer inputs than a transformer of this config reads.
+
+    :param name: of the model that it comes from
+    """
+    positions = config.max_position_embeddings
+    for key in ("max_length", "max_query_length"):
+        if (length := getattr(shape, key, None) or 0) > positions:
+            raise RecipeError(f"student.{key}: {length} tokens do not fit into the {positions} of {name}")
+
+
 class SavedStart:
     """The folder of a saved student: its transformers as they are, all other weights loaded later.
 
@@ -71,10 +82,7 @@ class ModelStart:
         wanted = shape_from(config, shape)
         config.hidden_dropout_prob = config.attention_probs_dropout_prob = shape.dropout
         transformer = new_transformer(wanted, config) if shape.random else shrunk(self._encoder, wanted)
-        positions = transformer.config.max_position_embeddings
-        for key in ("max_length", "max_query_length"):
-            if (length := getattr(shape, key, None) or 0) > positions:
-                raise RecipeError(f"student.{key}: {length} tokens do not fit into the {positions} of {self._name}")
+        check_lengths(shape, transformer.config, self._name)
         return transformer
 
     def word_embeddings(self) -> torch.Tensor | None:

@@ -183,6 +183,62 @@ def test_plain_transformers_opens_a_factorised_student(tmp_path, starts):
         torch.testing.assert_close(network(**inputs).logits[:, 0], scores_of(student))
 
 
+@pytest.mark.parametrize("labels", [1, 2])
+@pytest.mark.parametrize("architecture", ["bert", "roberta"])
+def test_a_copied_head_makes_the_same_cross_encoder(tmp_path, architecture, labels):
+    whole = make_cross_encoder(tmp_path / "whole", architecture, labels=labels)
+    student = built(whole, head="copied")
+    expected = load_reranker(whole, **REFERENCE).score(QUERY, TEXTS)
+    assert expected.std() > 1e-3
+    np.testing.assert_allclose(scores_of(student).numpy(), expected, rtol=1e-4, atol=1e-5)
+    student.save(tmp_path / "student")
+    np.testing.assert_allclose(
+        load_reranker(tmp_path / "student", **REFERENCE).score(QUERY, TEXTS), expected, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_the_head_of_a_factorised_student_is_copied_too(tmp_path, starts):
+    first = built(starts["cross-encoder"], embedding_size=8)
+    first.save(tmp_path / "first")
+    torch.testing.assert_close(scores_of(built(tmp_path / "first", head="copied")), scores_of(first))
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"), [(kind, settings) for kind, settings in VARIANTS if "random" not in settings]
+)
+def test_a_whole_model_goes_on_as_it_is(tmp_path, starts, kind, settings):
+    first = built(starts["bi-encoder"], kind, **settings)
+    with torch.no_grad():
+        torch.manual_seed(1)
+        for parameter in first.network.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    first.save(tmp_path / "first")
+    shape = first.network.shape.model_dump(exclude={"kind", "start", "layers"})
+    again = built(tmp_path / "first", kind, **{**shape, "head": "copied", "dropout": 0.25, "max_length": 40})
+    torch.testing.assert_close(scores_of(again), scores_of(first))
+    assert {module.p for module in again.network.modules() if isinstance(module, torch.nn.Dropout)} <= {0.25}
+    again.save(tmp_path / "again")
+    reranker = load_reranker(tmp_path / "again", **REFERENCE)
+    np.testing.assert_allclose(reranker.score(QUERY, TEXTS), scores_of(first).numpy(), rtol=1e-4, atol=1e-5)
+    assert getattr(reranker, "max_length", None) == 40 or reranker.encoder.max_document_length == 40
+
+
+def test_a_whole_model_of_another_kind_or_shape_is_refused(tmp_path, starts):
+    with pytest.raises(RecipeError, match=r"student\.head: copied takes a whole twin .* is a cross-encoder"):
+        built(starts["cross-encoder"], "twin", head="copied")
+    with pytest.raises(RecipeError, match=r"student\.crossing: dot is not the start's cosine"):
+        built(starts["twin"], "twin", head="copied", crossing="dot")
+    with pytest.raises(RecipeError, match=r"student\.max_length: 600 tokens do not fit"):
+        built(starts["cross-encoder"], head="copied", max_length=600)
+
+
+@pytest.mark.parametrize(("start", "settings"), [("bi-encoder", {}), ("cross-encoder", {"hidden_size": 16}),
+                                                 ("cross-encoder", {"embedding_size": 8})])  # fmt: skip
+def test_a_head_that_cannot_be_copied_is_refused(starts, start, settings):
+    with pytest.raises(RecipeError, match=r"student\.head: "):
+        built(starts[start], head="copied", **settings)
+
+
 def same(one, two):
     weights = two.network.state_dict()
     return {key for key, value in one.network.state_dict().items() if torch.equal(value, weights[key])}
@@ -286,8 +342,6 @@ def test_a_start_that_cannot_be_is_refused(tmp_path):
         built(make_bert_bilstm(tmp_path / "lstm"))
     with pytest.raises(RecipeError, match=r"student\.start: a distilbert has not the layout of BERT"):
         built(make_cross_encoder(tmp_path / "distilbert", "distilbert"))
-    with pytest.raises(RecipeError, match=r"student\.start: a albert has not the layout of BERT"):
-        built(make_tiny_twin(tmp_path / "albert", "albert"), "twin")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match="holds no tokenizer"):
         built(tmp_path / "empty")

@@ -9,6 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import (
+    AlbertConfig,
+    AlbertModel,
     BertConfig,
     BertModel,
     DistilBertConfig,
@@ -67,6 +69,23 @@ def test_all_layers_at_full_width_are_the_same_network():
     small = made(large)
     assert torch.equal(run(small), run(large))
     assert type(small) is BertModel and small.pooler is None
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_an_albert_becomes_the_same_network_whose_layers_are_apart(groups):
+    large = bert(4, kind=AlbertModel, config=AlbertConfig, embedding_size=8, num_hidden_groups=groups)
+    small = made(large)
+    torch.testing.assert_close(run(small), run(large), atol=1e-5, rtol=1e-5)
+    assert type(small) is ElectraModel
+    queries = [layer.attention.self.query.weight for layer in small.encoder.layer]
+    assert torch.equal(queries[0], queries[1]) and queries[0].data_ptr() != queries[1].data_ptr()
+    assert torch.equal(queries[0], queries[2]) == (groups == 1)
+
+
+@pytest.mark.parametrize("settings", [{"inner_group_num": 2}, {"embedding_size": 32}])
+def test_an_albert_of_another_build_is_refused(settings):
+    with pytest.raises(RecipeError, match=r"student\.start: an ALBERT with"):
+        made(bert(kind=AlbertModel, config=AlbertConfig, **{"embedding_size": 8, **settings}))
 
 
 @pytest.mark.parametrize("layers", [(1,), (2, 5), (3, 4, 6)])

@@ -53,13 +53,30 @@ def _linear(layer, x):
 
 
 def _cross_by_hand(crossing, query, document):
-    if isinstance(crossing, CosineCrossing):
-        return query @ document / np.linalg.norm(query) / np.linalg.norm(document)
-    if isinstance(crossing, ResidualCrossing):
-        x = np.maximum(query, document)
-        residual = _linear(crossing.outer, np.maximum(_linear(crossing.inner, x), 0))
-        return _linear(crossing.classify, residual + x)[0]
-    return query @ document
+    if not isinstance(crossing, CosineCrossing):
+        return query @ document
+    query, document = (vector / np.linalg.norm(vector) for vector in (query, document))
+    cosine = query @ document
+    if not isinstance(crossing, ResidualCrossing):
+        return cosine
+    x = np.maximum(query, document)
+    residual = _linear(crossing.outer, np.maximum(_linear(crossing.inner, x), 0))
+    logit = cosine * np.exp(crossing.log_scale.item()) + crossing.bias.item()
+    return logit + crossing.classify.weight[0].detach().numpy() @ (residual + x)
+
+
+def test_a_new_residual_crossing_ranks_by_the_cosine_and_learns():
+    queries, documents = torch.randn(2, 20, 8).unbind()
+    residual, cosine = ResidualCrossing(8), CosineCrossing()
+    kept = [residual.prepare(each) for each in (queries, documents)]
+    logits = residual.logits(residual(*kept))
+    torch.testing.assert_close(logits, cosine.logits(cosine(*kept)))
+    logits.square().sum().backward()
+    # The last layer learns at once, and all others as soon as it is not 0.
+    assert residual.classify.weight.grad.abs().min() > 0
+    torch.nn.init.ones_(residual.classify.weight)
+    residual(*kept).sum().backward()
+    assert residual.inner.weight.grad.abs().max() > 0 and residual.outer.weight.grad.abs().max() > 0
 
 
 @pytest.mark.parametrize("architecture", ["bert", "albert"])

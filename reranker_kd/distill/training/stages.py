@@ -32,8 +32,7 @@ from reranker_kd.distill.students import Student
 from reranker_kd.distill.training.distiller import Distiller, distinct
 from reranker_kd.formats.files import atomic_writer
 from reranker_kd.inference.precision import resolve_precision
-from reranker_kd.progress import progress_bar
-from reranker_kd.rerank.base import scaled
+from reranker_kd.progress import Advance, progress_bar
 from reranker_kd.rerank.registry import load_reranker
 from reranker_kd.types import FloatArray
 
@@ -85,7 +84,7 @@ class Stages:
             width = None if self.embeddings is None else self.embeddings.shape[1]
             layers = self.layers if stage.reads & LAYERS.keys() else None
             distiller = Distiller(self.student, stage, layers, width)
-        own = stage.model_dump(include={"steps", "learning_rate", "batch_groups"}, exclude_none=True)
+        own = stage.model_dump(include={*TrainingSettings.model_fields}, exclude_none=True)
         # After losses over layers or masked tokens alone, a score means nothing yet.
         can_rank = bool(self.validations) and not stage.reads.isdisjoint({"scores", "embeddings"})
         if can_rank and (every := next((each.every for each in self.recipe.validation if each.every), None)):
@@ -98,7 +97,8 @@ class Stages:
         title = f"training, stage {number}, {training.steps} updates"
         with progress_bar(title, round(training.steps * per_step), unit, quiet=self.quiet) as bar:
             folder, validate = self.work / f"checkpoints-{number}", self._validate if can_rank else None
-            return _train_stage(distiller, data, training, folder, seed, validate, scaled(bar.advance, per_step))
+            progress = _Progress(bar, per_step)
+            return _train_stage(distiller, data, training, folder, seed, validate, progress)
 
     def _validate(self) -> float:
         self.student.save(self.work / "validation")
@@ -113,7 +113,7 @@ def _train_stage(
     folder: Path,
     seed: int,
     validate: Callable[[], float] | None,
-    on_progress: Callable[[float], None],
+    progress: _Progress,
 ) -> list[dict[str, float]]:
     """Train until ``settings.steps`` updates, or go on from the last checkpoint in ``folder``; return the log.
 
@@ -122,7 +122,6 @@ def _train_stage(
 
     :param folder: for checkpoints; two are kept
     :param validate: measures the student as it is, with every checkpoint; higher is better
-    :param on_progress: called with the number of updates since the last call
     :return: entries of step, loss and its parts, learning rate, validation
     """
     device = torch.device(settings.device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -138,9 +137,9 @@ def _train_stage(
         max_steps=steps,
         per_device_train_batch_size=max(1, settings.batch_groups // settings.accumulate),
         gradient_accumulation_steps=settings.accumulate,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type="linear",
-        warmup_steps=round(settings.warmup * steps),
+        learning_rate=1e-4 if settings.learning_rate is None else settings.learning_rate,
+        lr_scheduler_type="constant_with_warmup" if settings.schedule == "constant" else "linear",
+        warmup_steps=round((0.05 if settings.warmup is None else settings.warmup) * steps),
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
         bf16=resolve_precision(settings.precision, device) == torch.bfloat16,
@@ -174,7 +173,7 @@ def _train_stage(
                 train_dataset=range(len(dataset)),
                 eval_dataset=range(len(dataset)),
                 data_collator=dataset.batch,
-                callbacks=[_Progress(on_progress)],
+                callbacks=[progress],
             )
             trainer.validate, trainer.learning_rates = validate, settings.learning_rates
             # Prints every log entry to stdout.
@@ -255,10 +254,14 @@ class _DistillationTrainer(Trainer):
 
 
 class _Progress(TrainerCallback):
-    def __init__(self, on_progress: Callable[[float], None]) -> None:
-        self._on_progress = on_progress
-        self._seen = 0
+    """Shows what is learnt from; what an earlier call learnt from bears on no rate."""
+
+    def __init__(self, bar: Advance, per_step: float) -> None:
+        self._bar = bar
+        self._per_step = per_step
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:  # noqa: ARG002
+        self._bar.resume(state.global_step * self._per_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:  # noqa: ARG002
-        self._on_progress(state.global_step - self._seen)
-        self._seen = state.global_step
+        self._bar.advance(self._per_step)
