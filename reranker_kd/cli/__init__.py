@@ -20,6 +20,7 @@ _VERBS = {
     "search": "Search embeddings for the documents nearest to each query.",
     "fuse": "Fuse several runs into one.",
     "distill": "Distil a student from a teacher, as a recipe says.",
+    "adapt": "Fit a student to a collection, of which nothing is known but its index.",
     "export": "Export a model to a folder that a fast backend opens at once.",
     "evaluate": "Measure runs against qrels.",
     "compare": "Compare runs: significance, ceilings, agreement, cost.",

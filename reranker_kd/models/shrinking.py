@@ -2,7 +2,7 @@
 
 Works on BERT's layout, which MiniLM, TinyBERT, ELECTRA, RoBERTa and their kin share; what comes of a RoBERTa is a BERT,
 and an ALBERT becomes an ELECTRA whose layers begin alike and learn apart. A factorised embedding (a table of e columns
-and a projection to the hidden width, as ALBERT and ELECTRA have it) makes the result an ELECTRA, whose layers are BERT's.
+and a projection to the hidden width, as ALBERT and ELECTRA have it) makes it an ELECTRA, whose layers are BERT's.
 """
 
 from __future__ import annotations

@@ -123,9 +123,9 @@ def query_from_cloze(
     """
     _check_sizes("cloze", shortest, longest)
     sentences = _sentences(text)
-    salience = np.array([_salience(sentence, idf) for sentence in sentences])
+    weights = np.array([salience(sentence, idf) for sentence in sentences])
     # The order of a weighted draw without replacement: the first of waiting times whose rates are the weights.
-    for place in np.argsort(rng.exponential(size=len(sentences)) / np.maximum(salience, _LEAST_SALIENCE)).tolist():
+    for place in np.argsort(rng.exponential(size=len(sentences)) / np.maximum(weights, _LEAST_SALIENCE)).tolist():
         sentence = sentences[place]
         rest = " ".join(sentences[:place] + sentences[place + 1 :])
         # A sentence that stands in the text twice, or within another, would be found there again.
@@ -158,6 +158,12 @@ def inverse_document_frequencies(texts: Collection[str]) -> dict[str, float]:
     return {term: math.log1p(len(texts) / count) for term, count in counts.items()}
 
 
+def salience(sentence: str, idf: Mapping[str, float]) -> float:
+    """Return the mean idf of a sentence's distinct terms; 0 where it has none."""
+    terms = _terms(sentence)
+    return math.fsum(idf.get(term, 0.0) for term in terms) / max(len(terms), 1)
+
+
 def _words(text: str, share: float, rng: np.random.Generator) -> list[tuple[str, bool]]:
     """Return the words, each with whether it stays: at least one does and one does not; none of fewer than two."""
     if not 0 < share < 1:
@@ -178,11 +184,6 @@ def _sentences(text: str) -> list[str]:
 
 def _terms(text: str) -> set[str]:
     return set(_TERM.findall(text.lower()))
-
-
-def _salience(sentence: str, idf: Mapping[str, float]) -> float:
-    terms = _terms(sentence)
-    return math.fsum(idf.get(term, 0.0) for term in terms) / max(len(terms), 1)
 
 
 def _check_sizes(name: str, shortest: int, longest: int) -> None:

@@ -182,6 +182,15 @@ class LuceneIndex:
             texts[docid] = text
         return texts
 
+    def sample(self, count: int, seed: int) -> dict[str, str]:
+        """Return the stored texts of so many documents, drawn at random, or of all where there are no more.
+
+        :raises LuceneError: the index stores no text
+        """
+        everyone = self.document_count
+        drawn = np.random.default_rng(seed).choice(everyone, min(count, everyone), replace=False)
+        return self.texts([self._searcher.doc(place).docid() for place in sorted(drawn.tolist())])
+
     def known(self, docids: Collection[str], *, threads: int = 1) -> set[str]:
         """Return those docids that the index has, whether or not it stores their texts."""
         return {docid for docid, _ in self._documents(docids, threads)}
