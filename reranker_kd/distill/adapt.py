@@ -49,8 +49,8 @@ _DEPTH = 50
 _DRAWS = (Draw("bm25", 9, depth=_DEPTH, top=3),)
 _BATCH_GROUPS = 8
 _EPOCHS = 2
-# Of documents held back: so many choose the checkpoint, and as many tell whether it helped.
-_HELD_BACK, _HELD_BACK_SHARE = 200, 0.1
+# Documents held back at most: half of them choose the checkpoint, the others tell whether it helped.
+_HELD_BACK, _HELD_BACK_SHARE = 600, 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,19 +182,22 @@ def _make(index: str | Path, work: Path, count: int, seed: int, *, quiet: bool) 
     texts = source.sample(max(2 * count, 1000), seed)
     source.close()
     made = pseudo_queries(texts, seed)
-    learnt, choosing, reported = _parts(made, count, seed)
-    if len(learnt) < _BATCH_GROUPS or len(reported) < 2:
-        raise InputError(
-            f"{index}: {len(made.queries)} queries can be made of {len(texts)} documents, too few to learn from: index "
-            "more documents, of more than one sentence each"
-        )
-    documents = (Document(docid, text) for docid, text in made.documents.items())
+    learnt, held_back = _parts(made, count, seed)
     masked = work / "documents" / "index"
     with progress_bar("indexing documents without their queries", len(texts), "documents", quiet=quiet) as bar:
+        documents = (Document(docid, text) for docid, text in made.documents.items())
         build_index(documents, masked, threads=2, overwrite=True, on_progress=bar.advance)
-    topics = {qid: made.queries[qid] for qid in (*learnt, *choosing, *reported)}
+    topics = {qid: made.queries[qid] for qid in (*learnt, *held_back)}
     with progress_bar("retrieving", len(topics), "queries", quiet=quiet) as bar:
         run = LuceneIndex(masked).search(topics, SearchSettings(hits=_DEPTH), bar.advance)
+    # A query whose document BM25 does not find tells nothing of a reranker.
+    held_back = [qid for qid in held_back if made.sources[qid] in run[qid]]
+    choosing, reported = held_back[::2], held_back[1::2]
+    if len(learnt) < _BATCH_GROUPS or len(reported) < 2:
+        raise InputError(
+            f"{index}: {len(made.queries)} queries can be made of {len(texts)} documents, too few to learn from and to "
+            "measure with: index more documents, of more than one sentence each"
+        )
     with atomic_writer(work / "documents" / DOCUMENTS_FILE) as stream:
         stream.writelines(json.dumps({"id": key, "contents": text}) + "\n" for key, text in made.documents.items())
     write_run(work / "run.bm25.txt", {qid: found for qid, found in run.items() if found})
@@ -212,24 +215,21 @@ def _make(index: str | Path, work: Path, count: int, seed: int, *, quiet: bool) 
         note(f"{len(groups)} queries to learn from, {len(choosing)} to choose by, {len(reported)} to report on")
 
 
-def _parts(made: PseudoQueries, count: int, seed: int) -> tuple[list[str], list[str], list[str]]:
-    """Return the qids to learn from, to choose by and to report on: a document's queries are in one part."""
+def _parts(made: PseudoQueries, count: int, seed: int) -> tuple[list[str], list[str]]:
+    """Return the qids to learn from and those of documents held back, whose other queries nobody sees."""
     docids = np.random.default_rng(seed).permutation(sorted(set(made.sources.values()))).tolist()
-    size = min(_HELD_BACK, round(len(docids) * _HELD_BACK_SHARE))
     by_document: dict[str, list[str]] = {docid: [] for docid in docids}
     for qid, docid in made.sources.items():
         by_document[docid].append(qid)
-    # One of each document held back, the title where it has one.
-    held_back = [by_document[docid][0] for docid in docids[: 2 * size]]
-    learnt = [qid for docid in docids[2 * size :] for qid in by_document[docid]]
-    return learnt[:count], held_back[:size], held_back[size:]
+    size = min(_HELD_BACK, round(len(docids) * _HELD_BACK_SHARE))
+    # One of each document, the title where it has one.
+    held_back = [by_document[docid][0] for docid in docids[:size]]
+    return [qid for docid in docids[size:] for qid in by_document[docid]][:count], held_back
 
 
 def _write_held_back(folder: Path, made: PseudoQueries, qids: Iterable[str], run: Run) -> None:
-    # A query whose document BM25 does not find tells nothing of a reranker.
-    found = [qid for qid in qids if made.sources[qid] in run.get(qid, {})]
     with atomic_writer(folder / "topics.tsv") as stream:
-        stream.writelines(f"{qid}\t{made.queries[qid]}\n" for qid in found)
+        stream.writelines(f"{qid}\t{made.queries[qid]}\n" for qid in qids)
     with atomic_writer(folder / "qrels.txt") as stream:
-        stream.writelines(f"{qid} 0 {made.sources[qid]} 1\n" for qid in found)
-    write_run(folder / "run.bm25.txt", {qid: run[qid] for qid in found})
+        stream.writelines(f"{qid} 0 {made.sources[qid]} 1\n" for qid in qids)
+    write_run(folder / "run.bm25.txt", {qid: run[qid] for qid in qids})

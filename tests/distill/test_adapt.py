@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -62,7 +63,14 @@ def test_no_text_makes_an_empty_query_or_leaves_an_empty_document(documents, see
 def workplace(tmp_path_factory):
     with one_thread():
         folder = make_tiny_workplace(tmp_path_factory.mktemp("workplace"))
-        build_index(folder / "docs.jsonl", folder / "index")
+        # Sentences of a document share words, so that it is found without the one that became a query.
+        topics = ["heat flow", "shock wave", "dog river", "computer memory", "tax law", "drug dose"]
+        texts = [
+            f"{a} {n}. the {a} and {b}. on {b} or {a}, a {c}." for n, (a, b, c) in enumerate(permutations(topics, 3))
+        ]
+        lines = [json.dumps({"id": f"d{n}", "contents": text}) for n, text in enumerate(texts[:60])]
+        (folder / "pages.jsonl").write_text("\n".join(lines))
+        build_index(folder / "pages.jsonl", folder / "index")
         yield folder
 
 
