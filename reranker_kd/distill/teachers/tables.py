@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +15,7 @@ from pydantic import Field
 from reranker_kd.distill.data.transfer_set import ScoredPair, TransferSet
 from reranker_kd.distill.teachers.base import Place, Teacher, TeacherSettings
 from reranker_kd.formats.qrels import read_qrels
-from reranker_kd.formats.runs import read_run
+from reranker_kd.formats.runs import RunColumns, read_run_columns
 from reranker_kd.provenance import file_record
 from reranker_kd.rerank.base import Progress, no_progress
 from reranker_kd.types import FloatArray
@@ -58,15 +60,41 @@ class RunSettings(TeacherSettings):
 
     def make(self, cache_folder: str | Path) -> Teacher:  # noqa: ARG002
         description = {"teacher": "run", **self.model_dump(include={"use", "k", "absent"}), **file_record(self.run)}
-        run = read_run(self.run)
-        worst = {qid: min(documents.values()) for qid, documents in run.items()}
-        if self.use != "score":
-            worst = {qid: self._of_rank(len(documents) + 1) for qid, documents in run.items()}
-            run = {qid: {d: self._of_rank(rank) for rank, d in enumerate(docs, start=1)} for qid, docs in run.items()}
-        return TableTeacher(run, worst if self.absent == "worst" else {}, description)
+        return RunTeacher(read_run_columns(self.run), self, description)
 
-    def _of_rank(self, rank: int) -> float:
-        return -float(rank) if self.use == "rank" else 1 / (self.k + rank)
+
+@dataclass(frozen=True)
+class RunTeacher(Teacher):
+    """What a run says; see :class:`RunSettings`. A run of millions of lines stays in columns: a query's at a time."""
+
+    run: RunColumns
+    settings: RunSettings
+    description: dict[str, Any]
+
+    def scores(self, ts: TransferSet, pairs: Sequence[ScoredPair], on_progress: Progress = no_progress) -> FloatArray:  # noqa: ARG002
+        found = np.empty(len(pairs), dtype=np.float32)
+        start = 0
+        for qid, listed in groupby(pairs, itemgetter(0)):
+            table, absent = self._of_query(qid)
+            of_query = [table.get(docid, absent) for _, docid in listed]
+            found[start : start + len(of_query)] = of_query
+            start += len(of_query)
+            on_progress(len(of_query))
+        return found
+
+    def _of_query(self, qid: str) -> tuple[dict[str, float], float]:
+        """Return the scores of a query's documents, and that of all others."""
+        table, use = self.run.top(qid), self.settings.use
+        worst = min(table.values(), default=np.nan)
+        if use != "score" and table:
+            *ranked, worst = (
+                -rank if use == "rank" else 1 / (self.settings.k + rank) for rank in range(1, len(table) + 2)
+            )
+            table = dict(zip(table, map(float, ranked), strict=True))
+        return table, float(worst) if self.settings.absent == "worst" else np.nan
+
+    def describe(self) -> dict[str, Any]:
+        return self.description
 
 
 class QrelsSettings(TeacherSettings):
