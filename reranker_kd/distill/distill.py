@@ -100,6 +100,8 @@ def make_student(recipe: DistillRecipe, output: Path, *, cache: Path | None = No
             bar = progress_bar("scoring by the teacher", len(listed), "pairs", quiet=quiet)
             with _timed(seconds, "teacher"), bar as advancing:
                 scores = teacher.scores(transfer_set, listed, advancing.advance)
+        # Millions of pairs are much to keep while the student learns.
+        del listed
         embeddings = None
         if embedder is not None:
             with _timed(seconds, "teacher embeddings"):
@@ -113,6 +115,7 @@ def make_student(recipe: DistillRecipe, output: Path, *, cache: Path | None = No
             apart=student.kind.reads == "texts",
             max_length=shape.max_length,
             max_query_length=getattr(shape, "max_query_length", None) or shape.max_length,
+            folder=work / "tokens",
         )
     if not len(groups) and any(stage.over == "groups" for stage in stages):
         raise InputError("empty transfer set: no group has two documents with a teacher's score or a label")

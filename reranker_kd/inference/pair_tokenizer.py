@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -67,6 +69,11 @@ class PairTokenizer:
         self.has_types = "token_type_ids" in tokenizer.model_input_names
         self.single_frame = self._probe("winter")
         self.pair_frame = self._frame_of_pairs()
+
+    @property
+    def vocabulary_hash(self) -> str:
+        """What identifies the vocabulary."""
+        return hashlib.sha256(json.dumps(self._tokenizer.get_vocab(), sort_keys=True).encode()).hexdigest()
 
     def encode(self, texts: Sequence[str]) -> list[TokenIds]:
         """Return the token ids of each text, without special tokens and uncut; each of shape (tokens,)."""

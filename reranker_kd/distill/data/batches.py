@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import InitVar, dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from reranker_kd.distill.data.token_table import token_table
 from reranker_kd.distill.data.transfer_set import TransferSet
 from reranker_kd.inference.batching import batches_by_tokens, padded
 from reranker_kd.inference.pair_tokenizer import PairTokenizer, TokenIds, TokenSequence, longest_first
@@ -63,6 +65,7 @@ class GroupDataset:
     :param apart: whether query and document go in apart
     :param max_length: tokens of a sequence; apart, of a document
     :param max_query_length: apart, tokens of a query
+    :param folder: where the tokens are kept; None keeps them in memory
     :param chunk_tokens: tokens that go through the network together
     """
 
@@ -72,13 +75,16 @@ class GroupDataset:
     apart: bool
     max_length: int
     max_query_length: int
+    folder: InitVar[Path | None] = None
     chunk_tokens: int = CHUNK_TOKENS
 
-    def __post_init__(self, transfer_set: TransferSet, teacher: FloatArray) -> None:
+    def __post_init__(self, transfer_set: TransferSet, teacher: FloatArray, folder: Path | None) -> None:
         query_rows = {qid: row for row, qid in enumerate(transfer_set.queries)}
         document_rows = {docid: row for row, docid in enumerate(transfer_set.documents)}
-        self.query_tokens = self.tokenizer.encode(list(transfer_set.queries.values()))
-        self.document_tokens = self.tokenizer.encode(list(transfer_set.documents.values()))
+        queries, documents = list(transfer_set.queries.values()), list(transfer_set.documents.values())
+        longest = max(self.max_length, self.max_query_length)
+        self.query_tokens = token_table(queries, self.tokenizer, longest, folder)
+        self.document_tokens = token_table(documents, self.tokenizer, longest, folder)
         self.groups: list[tuple[int, list[int], FloatArray, FloatArray]] = []
         ends = np.cumsum([len(group.docids) for group in transfer_set.groups])
         for group, scores in zip(transfer_set.groups, np.split(teacher, ends[:-1]), strict=True):
