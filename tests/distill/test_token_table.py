@@ -20,17 +20,17 @@ def _two_texts_a_call(monkeypatch):
     monkeypatch.setattr(tables, "_TEXTS_A_CALL", 2)
 
 
-@given(st.lists(st.sampled_from(["heat", "dog and cat", "", "a b c d e"]) | st.text(max_size=9)), st.integers(1, 9))
-def test_rows_are_the_first_tokens_of_each_text(texts, max_length):
-    table = token_table(texts, TOKENIZER, max_length)
+@given(st.lists(st.sampled_from(["heat", "dog and cat", "", "a b c d e"]) | st.text(max_size=9)))
+def test_rows_are_the_tokens_of_each_text(texts):
+    table = token_table(texts, TOKENIZER)
     assert len(table) == len(texts)
-    expected = [ids[:max_length].tolist() for ids in TOKENIZER.encode(texts)]
+    expected = [ids.tolist() for ids in TOKENIZER.encode(texts)]
     assert [table[row].tolist() for row in range(len(texts))] == expected
 
 
 def test_on_disk_it_is_the_same_and_made_once(tmp_path, monkeypatch):
     def rows(folder=None):
-        return [token_table(TEXTS, TOKENIZER, 9, folder)[row].tolist() for row in range(4)]
+        return [token_table(TEXTS, TOKENIZER, folder)[row].tolist() for row in range(4)]
 
     assert rows(tmp_path) == rows()
     # As after a kill between the two files: made anew.
@@ -42,13 +42,12 @@ def test_on_disk_it_is_the_same_and_made_once(tmp_path, monkeypatch):
     assert rows(tmp_path) == expected
 
 
-def test_other_texts_lengths_and_tokenizers_have_tables_of_their_own(tmp_path):
-    for texts, tokenizer, length in [
-        (TEXTS, TOKENIZER, 9),
-        (TEXTS[::-1], TOKENIZER, 9),
-        (TEXTS, TOKENIZER, 8),
-        (TEXTS, PairTokenizer(roberta_tokenizer()), 9),
-        ([], TOKENIZER, 9),
+def test_other_texts__tokenizers_have_tables_of_their_own(tmp_path):
+    for texts, tokenizer in [
+        (TEXTS, TOKENIZER),
+        (TEXTS[::-1], TOKENIZER),
+        (TEXTS, PairTokenizer(roberta_tokenizer())),
+        ([], TOKENIZER),
     ]:
-        assert len(token_table(texts, tokenizer, length, tmp_path)) == len(texts)
-    assert len(list(tmp_path.glob("*.ids"))) == 5
+        assert len(token_table(texts, tokenizer, tmp_path)) == len(texts)
+    assert len(list(tmp_path.glob("*.ids"))) == 4

@@ -82,9 +82,8 @@ class GroupDataset:
         query_rows = {qid: row for row, qid in enumerate(transfer_set.queries)}
         document_rows = {docid: row for row, docid in enumerate(transfer_set.documents)}
         queries, documents = list(transfer_set.queries.values()), list(transfer_set.documents.values())
-        longest = max(self.max_length, self.max_query_length)
-        self.query_tokens = token_table(queries, self.tokenizer, longest, folder)
-        self.document_tokens = token_table(documents, self.tokenizer, longest, folder)
+        self.query_tokens = token_table(queries, self.tokenizer, folder)
+        self.document_tokens = token_table(documents, self.tokenizer, folder)
         self.groups: list[tuple[int, list[int], FloatArray, FloatArray]] = []
         ends = np.cumsum([len(group.docids) for group in transfer_set.groups])
         for group, scores in zip(transfer_set.groups, np.split(teacher, ends[:-1]), strict=True):

@@ -34,24 +34,21 @@ class TokenTable:
         return np.asarray(self.ids[self.ends[row - 1] if row else 0 : self.ends[row]])
 
 
-def token_table(
-    texts: Sequence[str], tokenizer: PairTokenizer, max_length: int, folder: Path | None = None
-) -> TokenTable:
-    """Return the first tokens of each text, tokenised a thousand at a time: a tokenizer's own results take much memory.
+def token_table(texts: Sequence[str], tokenizer: PairTokenizer, folder: Path | None = None) -> TokenTable:
+    """Return the tokens of each text, a thousand texts at a time: a tokenizer's own results take much memory.
 
-    :param max_length: tokens that are kept of a text
     :param folder: where the table is kept, and found again for the same texts and tokenizer; None keeps it in memory
     """
     if folder is None:
-        parts = list(_encoded(texts, tokenizer, max_length))
+        parts = list(_encoded(texts, tokenizer))
         ids = np.concatenate([np.zeros(0, np.int32), *(part for part, _ in parts)])
         return TokenTable(ids, _ends(lengths for _, lengths in parts))
-    name = _digest(texts, tokenizer, max_length)
+    name = _digest(texts, tokenizer)
     path, ends = folder / f"{name}.ids", folder / f"{name}.ends.npy"
     if not ends.is_file():
         lengths = []
         with atomic_binary_writer(path) as stream:
-            for part, part_lengths in _encoded(texts, tokenizer, max_length):
+            for part, part_lengths in _encoded(texts, tokenizer):
                 stream.write(part.tobytes())
                 lengths.append(part_lengths)
         # Written last: where it is, the ids are whole.
@@ -63,11 +60,9 @@ def token_table(
     return TokenTable(ids, kept)
 
 
-def _encoded(
-    texts: Sequence[str], tokenizer: PairTokenizer, max_length: int
-) -> Iterator[tuple[TokenIds, npt.NDArray[np.int64]]]:
+def _encoded(texts: Sequence[str], tokenizer: PairTokenizer) -> Iterator[tuple[TokenIds, npt.NDArray[np.int64]]]:
     for start in range(0, len(texts), _TEXTS_A_CALL):
-        parts = [ids[:max_length] for ids in tokenizer.encode(texts[start : start + _TEXTS_A_CALL])]
+        parts = tokenizer.encode(texts[start : start + _TEXTS_A_CALL])
         yield np.concatenate(parts), np.array([len(ids) for ids in parts])
 
 
@@ -75,8 +70,8 @@ def _ends(lengths: Iterator[npt.NDArray[np.int64]] | list[npt.NDArray[np.int64]]
     return np.concatenate([np.zeros(0, np.int64), *lengths]).cumsum()
 
 
-def _digest(texts: Sequence[str], tokenizer: PairTokenizer, max_length: int) -> str:
-    digest = hashlib.sha256(f"{max_length} {tokenizer.vocabulary_hash}".encode())
+def _digest(texts: Sequence[str], tokenizer: PairTokenizer) -> str:
+    digest = hashlib.sha256(tokenizer.vocabulary_hash.encode())
     for text in texts:
         digest.update(f"{len(text)} {text}".encode())
     return digest.hexdigest()[:32]
