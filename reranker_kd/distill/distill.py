@@ -121,9 +121,13 @@ def make_student(recipe: DistillRecipe, output: Path, *, cache: Path | None = No
         raise InputError("empty transfer set: no group has two documents with a teacher's score or a label")
     training = Stages(recipe, student, layers, groups, embeddings, validations, work, quiet)
     log = []
+    began = {name: value.clone() for name, value in student.network.state_dict().items()} if recipe.start_share else {}
     for number, stage in enumerate(stages, start=1):
         with _timed(seconds, f"stage {number}"):
             log.append(training.train(number, stage))
+    if began:
+        learnt = student.network.state_dict()
+        student.network.load_state_dict({name: learnt[name].lerp(began[name], recipe.start_share) for name in learnt})
     student.network.eval()
     if processes.is_main_process:
         student.save(output)

@@ -113,6 +113,8 @@ class DistillRecipe(Section):
     :param stages: in place of the method's
     :param general: steps of general distillation before the method's stages; 0 leaves it out
     :param domain_pretraining: steps of masked language modelling before all else; 0 leaves it out
+    :param start_share: share of the weights that the student began with in those that it ends with (WiSE-FT, Wortsman
+        et al. 2022, arXiv 2109.01903, section 3): with more of it a student is less fitted to its transfer set
     :param validation: one collection or several
     """
 
@@ -125,6 +127,7 @@ class DistillRecipe(Section):
     general: int = Field(default=0, ge=0)
     domain_pretraining: int = Field(default=0, ge=0)
     training: TrainingSettings = TrainingSettings()
+    start_share: float = Field(default=0.0, ge=0, lt=1)
     validation: Annotated[tuple[ValidationSettings, ...], BeforeValidator(_as_several)] = ()
 
     @model_validator(mode="after")

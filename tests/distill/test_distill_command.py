@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import torch
 from make_tiny_recipes import CASES, REFERENCE, VALIDATION, make_tiny_workplace, one_thread, tiny_recipe, write_recipe
 
 from reranker_kd import load_reranker
@@ -153,6 +154,24 @@ def test_a_rate_of_weights_that_the_student_lacks_is_refused(workplace, tmp_path
     recipe = write_recipe(workplace, tiny_recipe("standard-kd", training={"learning_rates": {"gates": 0.1}}))
     with pytest.raises(RecipeError, match=r"training\.learning_rates: no weight of this student has gates"):
         distillation.distill(recipe, tmp_path / "student", quiet=True)
+
+
+def test_a_share_of_the_start_stays(workplace, tmp_path):
+    def weights(share):
+        recipe = tiny_recipe("rank-kl", start_share=share, training={"steps": 2})
+        path = write_recipe(workplace, recipe, f"share-{share}.yaml")
+        made = distillation.make_student(
+            distillation.read_distill_recipe(path), tmp_path / f"share-{share}", quiet=True
+        )
+        return made.student.network.state_dict()
+
+    learnt, mixed, half = weights(0.0), weights(0.75), weights(0.5)
+    # Between any two of them lies the third: mixed = learnt + 3/2 (half - learnt).
+    moved = 0.0
+    for name, value in mixed.items():
+        torch.testing.assert_close(value, learnt[name] + 1.5 * (half[name] - learnt[name]), atol=1e-5, rtol=1e-4)
+        moved = max(moved, float((value - learnt[name]).abs().max()))
+    assert moved > 1e-4
 
 
 def test_labels_stand_in_the_transfer_set(workplace, tmp_path):
