@@ -36,6 +36,7 @@ from reranker_kd.evaluate.evaluation import evaluate
 from reranker_kd.formats.files import atomic_writer
 from reranker_kd.formats.runs import write_run
 from reranker_kd.models.kinds import kind_of
+from reranker_kd.models.loading import load_tokenizer
 from reranker_kd.models.registry import model_folder
 from reranker_kd.progress import note, progress_bar
 from reranker_kd.rerank.registry import load_reranker
@@ -128,6 +129,8 @@ def _put_back(model: Path, output: Path) -> None:
         if path.name not in {WORK, REPORT}:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     shutil.copytree(model, output, dirs_exist_ok=True, ignore=shutil.ignore_patterns(WORK, REPORT))
+    # The bundled students share theirs.
+    load_tokenizer(model).save_pretrained(output)
 
 
 def _recipe(work: Path, model: str, teachers: Sequence[str], seed: int) -> DistillRecipe:

@@ -113,7 +113,7 @@ def make_student(recipe: DistillRecipe, output: Path, *, cache: Path | None = No
             scores,
             FRAMINGS[student.kind.framing](student.tokenizer),
             apart=student.kind.reads == "texts",
-            max_length=shape.max_length,
+            max_length=min(shape.max_length, recipe.training.max_length or shape.max_length),
             max_query_length=getattr(shape, "max_query_length", None) or shape.max_length,
             folder=work / "tokens",
         )

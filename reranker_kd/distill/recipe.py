@@ -71,6 +71,7 @@ class TrainingSettings(Section):
     :param learning_rates: in its place, of weights that have this part in their name, such as ``gates: 1.0e-3``
     :param warmup: share of a stage in which the learning rate rises; None takes the method's, or 0.05
     :param schedule: after that; None takes the method's, or ``linear``
+    :param max_length: tokens of an input, or of a twin's document, while it learns; None takes the student's
     :param precision: ``auto`` takes bfloat16 where the device computes in it
     :param save_every: updates between two checkpoints; a killed training goes on from the last
     :param device: ``cpu`` or ``cuda``; None takes a GPU where there is one
@@ -85,6 +86,7 @@ class TrainingSettings(Section):
     schedule: ScheduleName | None = None
     weight_decay: float = Field(default=0.01, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
+    max_length: int | None = Field(default=None, ge=16)
     precision: Literal["float32", "bfloat16", "auto"] = "auto"
     save_every: int = Field(default=200, ge=1)
     log_every: int = Field(default=20, ge=1)
