@@ -87,7 +87,7 @@ def test_the_report_has_it_all(workplace, student):
     assert figures["parameters"] == report.parameters == weights
     assert figures["megabytes"] == round((folder / "model.safetensors").stat().st_size / 1e6, 2)
     assert figures["pairs_per_second"] > 0
-    assert figures["groups"] == 6
+    assert figures["groups"] == 6 and figures["pairs_seen"] == 80
     assert figures["teacher"]["sha256"] == content_hash(workplace / "teacher")
     assert {"transfer set", "teacher", "stage 1", "stage 2"} <= set(figures["seconds"])
     assert figures["software"]["torch"]
@@ -123,7 +123,7 @@ def test_the_card_names_teacher_figures_and_size(workplace, student):
         str(workplace / "start"),
         "inputs of at most 32 tokens",
         "6 groups, 30 pairs",
-        "Updates: 4, 4 of 2 groups; seed 7",
+        "Updates: 4, 4 of 2 groups, 80 pairs; seed 7",
         "| run | AP |",
         *(f"| {run} | {value:.4f} |" for run, value in report.figures.items()),
         f"tau {report.fidelity.means['tau']:.3f}",

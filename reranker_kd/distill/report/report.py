@@ -131,6 +131,7 @@ def write_report(output: Path, recipe: DistillRecipe, distilled: Distilled, repo
             "pairs_per_second": report.pairs_per_second,
             "seconds": distilled.seconds,
             "groups": len(distilled.transfer_set.groups),
+            "pairs_seen": _pairs_seen(recipe, distilled),
             "teacher": None if distilled.teacher is None else distilled.teacher.describe(),
             "software": software(),
         },
@@ -178,6 +179,17 @@ def _updates(entries: list[dict[str, float]]) -> int:
     return max((int(entry["step"]) for entry in entries), default=0)
 
 
+def _pairs_seen(recipe: DistillRecipe, distilled: Distilled) -> int:
+    """Return how many pairs the updates went over, those seen again included."""
+    a_group = len(pairs(distilled.transfer_set)) / len(distilled.transfer_set.groups)
+    groups = [
+        _updates(entries) * (stage.batch_groups or recipe.training.batch_groups)
+        for stage, entries in zip(recipe.all_stages(), distilled.log, strict=True)
+        if stage.over == "groups"
+    ]
+    return round(sum(groups) * a_group)
+
+
 def model_card(name: str, recipe: DistillRecipe, distilled: Distilled, report: Report) -> str:
     """Return the README of a student's folder."""
     settings = recipe.student
@@ -186,7 +198,7 @@ def model_card(name: str, recipe: DistillRecipe, distilled: Distilled, report: R
     described = given if distilled.teacher is None else distilled.teacher.describe()
     teacher = ", ".join(f"{key} {value}" for key, value in described.items() if isinstance(value, str | int | float))
     size = f"{report.parameters / 1e6:.1f} million parameters ({report.megabytes:.1f} MB)"
-    steps = [str(_updates(entries)) for entries in distilled.log]
+    steps, seen = [str(_updates(entries)) for entries in distilled.log], _pairs_seen(recipe, distilled)
     start = f"{settings.start}{', its vocabulary alone' if settings.random else ''}"
     lines = [
         f"# {name}",
@@ -204,7 +216,7 @@ def model_card(name: str, recipe: DistillRecipe, distilled: Distilled, report: R
         f"- Teacher: {teacher or 'none'}",
         f"- Start: {start}; inputs of at most {settings.max_length} tokens",
         f"- Transfer set: {len(distilled.transfer_set.groups)} groups, {len(pairs(distilled.transfer_set))} pairs",
-        f"- Updates: {', '.join(steps)} of {recipe.training.batch_groups} groups; seed {recipe.seed}",
+        f"- Updates: {', '.join(steps)} of {recipe.training.batch_groups} groups, {seen} pairs; seed {recipe.seed}",
         "",
         "The recipe as it was run, the log and all figures lie in `report/`.",
     ]
