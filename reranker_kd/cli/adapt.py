@@ -5,18 +5,21 @@ from __future__ import annotations
 import click
 
 from reranker_kd.cli.options import COUNT, quiet_option
+from reranker_kd.models.registry import DEFAULT_BI_ENCODER
 
 
 @click.command()
 @click.option("--index", required=True, metavar="INDEX", help="Folder with a Lucene index that stores its texts.")
 @click.option("--output", required=True, metavar="DIR", help="The fitted student's folder.")
-@click.option("--model", default="twin", metavar="MODEL", help="The student to start from, bundled or a folder.")
+@click.option(
+    "--model", default=DEFAULT_BI_ENCODER, metavar="MODEL", help="The student to start from, bundled or a folder."
+)
 @click.option(
     "--teacher",
     "teachers",
     multiple=True,
     metavar="MODEL",
-    help="A reranker whose scores are learnt, with BM25's. Repeatable.  [default: cross, twin and tiny]",
+    help="A reranker whose scores are learnt, with BM25's. Repeatable.  [default: the bundled students]",
 )
 @click.option("--queries", type=COUNT, default=4000, help="Queries to make and to learn from at most.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, help="Of all that is drawn at random.")
@@ -28,10 +31,10 @@ def adapt(index: str, output: str, model: str, teachers: tuple[str, ...], querie
     score these, and the student learns the scores. Documents held back tell whether that helped; if not, the folder
     holds the student as it was. The same command goes on where it was stopped.
     """
-    from reranker_kd.distill.adapt import MEASURE, TEACHERS
+    from reranker_kd.distill.adapt import MEASURE
     from reranker_kd.distill.adapt import adapt as fit
 
-    found = fit(index, output, model, teachers=teachers or TEACHERS, queries=queries, seed=seed, quiet=quiet)
+    found = fit(index, output, model, teachers=teachers, queries=queries, seed=seed, quiet=quiet)
     click.echo(f"before  {found.before:.4f}")
     click.echo(f"after   {found.after:.4f}")
     click.echo(

@@ -37,15 +37,12 @@ from reranker_kd.formats.files import atomic_writer
 from reranker_kd.formats.runs import write_run
 from reranker_kd.models.kinds import kind_of
 from reranker_kd.models.loading import load_tokenizer
-from reranker_kd.models.registry import model_folder
+from reranker_kd.models.registry import DEFAULT_BI_ENCODER, bundled_students, model_folder
 from reranker_kd.progress import note, progress_bar
 from reranker_kd.rerank.registry import load_reranker
 from reranker_kd.types import Document, Run
 
 MEASURE = "nDCG@10"
-TEACHERS = ("cross", "twin", "tiny")
-"""The bundled students, whose mean knows more than each of them."""
-
 _DEPTH = 50
 _DRAWS = (Draw("bm25", 9, depth=_DEPTH, top=3),)
 _BATCH_GROUPS = 8
@@ -80,9 +77,9 @@ class Adaptation:
 def adapt(
     index: str | Path,
     output: str | Path,
-    model: str = "twin",
+    model: str = DEFAULT_BI_ENCODER,
     *,
-    teachers: Sequence[str] = TEACHERS,
+    teachers: Sequence[str] = (),
     queries: int = 4000,
     seed: int = 1,
     quiet: bool = False,
@@ -92,7 +89,8 @@ def adapt(
     :param index: a Lucene index that stores its documents' texts
     :param output: becomes the model's folder; it holds the old model where the new one is no better
     :param model: any student, bundled or in a folder
-    :param teachers: rerankers, whose scores are averaged, with 0.3 of BM25's
+    :param teachers: rerankers, whose scores are averaged, with 0.3 of BM25's; without any the bundled students, whose
+        mean knows more than each of them
     :param queries: how many are made to learn from, at most
     :raises InputError: too few documents with more than one sentence; the folder holds work of another kind
     """
@@ -100,7 +98,7 @@ def adapt(
     work = output / WORK
     if not (work / "pseudo-queries" / GROUPS_FILE).is_file():
         _make(index, work, queries, seed, quiet=quiet)
-    recipe = _recipe(work, model, teachers, seed)
+    recipe = _recipe(work, model, teachers or tuple(bundled_students()), seed)
     kept = output / REPORT / "adaptation.json"
     if kept.is_file():
         return Adaptation(**json.loads(kept.read_text(encoding="utf-8")))

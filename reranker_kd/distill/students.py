@@ -12,6 +12,7 @@ from reranker_kd.errors import RecipeError
 from reranker_kd.models.kind import Kind, Shape
 from reranker_kd.models.kinds import KINDS, kind_of, token_encoder_of
 from reranker_kd.models.loading import load_tokenizer
+from reranker_kd.models.low_bit import round_weights, with_rounded_weights
 from reranker_kd.models.network import Network
 from reranker_kd.models.registry import model_folder
 from reranker_kd.models.start import ModelStart, check_lengths
@@ -44,7 +45,7 @@ class Student:
 
     def save(self, folder: Path) -> None:
         """Write a folder that :func:`reranker_kd.load_reranker` opens."""
-        self.kind.save(self.network, self.tokenizer, folder)
+        self.kind.save(with_rounded_weights(self.network), self.tokenizer, folder)
 
 
 def build_student(settings: Shape, seed: int) -> Student:
@@ -64,11 +65,19 @@ def build_student(settings: Shape, seed: int) -> Student:
         network = _whole(kind, settings, folder) if settings.head == "copied" else None
         if network is None:
             network = kind.build(settings, ModelStart(settings.start, folder, token_encoder_of(folder)))
+        if settings.weights != "float":
+            transformers = kind.transformers(network) or {"": kind.encoder(network)}
+            for transformer in transformers.values():
+                if transformer is None:
+                    raise RecipeError(
+                        f"student.weights: a {kind.name} has no transformer, whose weights would be rounded"
+                    )
+                round_weights(transformer, settings.weights)
         return Student(kind, network, tokenizer, settings)
 
 
 # What another shape may change of a whole model.
-_LIMITS = {"start", "random", "head", "max_length", "max_query_length", "dropout", "interpolate"}
+_LIMITS = {"start", "random", "head", "weights", "max_length", "max_query_length", "dropout", "interpolate"}
 
 
 def _whole(kind: Kind, settings: Shape, folder: Path) -> Network | None:

@@ -17,10 +17,10 @@ from reranker_kd.models.folder import first_line
 
 WEIGHTS = "model.safetensors"
 
-COMPACT = {"int8": (8, 8), "int6": (6, 4)}
-"""By precision, the bits of a matrix's numbers and of those of a table of embeddings."""
+COMPACT = {"int8": (8, 8), "int6": (6, 4), "ternary": (8, 8)}
+"""By precision, the bits of a matrix's numbers and of those of a table of embeddings; ``ternary`` are what is not."""
 
-_SCALE = ".scale"
+_SCALE, _LEVEL = ".scale", ".level"
 _GROUP = 32
 """Successive numbers of a row that share a scale, where it divides into such groups; else the whole row does."""
 
@@ -30,7 +30,7 @@ _SMALLEST = 1024
 _TABLE = 16
 """Rows for each column from which on a matrix is a table of embeddings, of which few rows bear on a score."""
 
-_PLANES = {6: (4, 2), 4: (4,)}
+_PLANES = {6: (4, 2), 4: (4,), 2: (2,)}
 """How a number of so many bits is cut into parts of which a byte holds several."""
 
 
@@ -42,13 +42,19 @@ def compact_file(folder: Path) -> Path | None:
 def compact(weights: dict[str, torch.Tensor], precision: str) -> dict[str, torch.Tensor]:
     """Return weights with each large matrix as bytes (rows, columns * bits / 8) and float16 scales (rows, groups).
 
+    ``ternary`` has 2 bits and a level for each row, or one for all, of a matrix that has no other numbers.
+
     :param precision: a name out of :data:`COMPACT`; a matrix whose rows do not divide into groups has 8 bits
+    :raises ModelError: ``ternary``, and no matrix is
     """
     bits, table_bits = COMPACT[precision]
     small = {}
     for name, value in weights.items():
         if value.ndim != 2 or value.numel() < _SMALLEST or not value.is_floating_point():
             small[name] = value.contiguous()
+            continue
+        if precision == "ternary" and (found := _ternary(value)) is not None:
+            small[name], small[name + _LEVEL] = found
             continue
         rows, columns = value.shape
         divides = columns % _GROUP == 0
@@ -61,16 +67,35 @@ def compact(weights: dict[str, torch.Tensor], precision: str) -> dict[str, torch
         steps = steps.to(torch.int8).view(rows, columns)
         small[name] = steps if own_bits == 8 else _packed(steps + (most + 1), own_bits)
         small[name + _SCALE] = scale
+    if precision == "ternary" and not any(name.endswith(_LEVEL) for name in small):
+        raise ModelError(
+            "no weights of this model are ternary, and rounded now they would be ruined: train them so "
+            "(student.weights: ternary in a recipe of distill)"
+        )
     return small
+
+
+def _ternary(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Return -1, 0 and 1 packed and the levels (rows,) or (1,); None where there are other numbers."""
+    level = value.abs().amax(dim=1).half()
+    steps = value.sign()
+    if value.shape[1] % 4 or not torch.equal(steps * level.float()[:, None], value.float()):
+        return None
+    return _packed(steps.to(torch.int8) + 1, 2), level[:1] if (level == level[0]).all() else level
 
 
 def expanded(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return compact weights as float32."""
-    return {
-        name: _scaled(value, weights[name + _SCALE]) if name + _SCALE in weights else value
-        for name, value in weights.items()
-        if not name.endswith(_SCALE)
-    }
+    full = {}
+    for name, value in weights.items():
+        if name + _LEVEL in weights:
+            steps = _unpacked(value, 2, value.shape[1] * 4).float() - 1
+            full[name] = steps * weights[name + _LEVEL].float()[:, None]
+        elif name + _SCALE in weights:
+            full[name] = _scaled(value, weights[name + _SCALE])
+        elif not name.endswith((_SCALE, _LEVEL)):
+            full[name] = value
+    return full
 
 
 def _scaled(steps: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:

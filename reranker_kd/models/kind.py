@@ -22,6 +22,8 @@ class Shape(BaseModel):
     :param start: the model whose vocabulary, and unless ``random``, whose weights it starts from; not kept on disk
     :param random: start from nothing but the vocabulary
     :param head: ``new``, or ``copied``: what is not the transformer is the start's too, a whole model of this kind
+    :param weights: of the transformer, as it learns and is saved: ``float``, or rounded to one of
+        :data:`~reranker_kd.models.low_bit.LEVELS`
     :param max_length: tokens of an input, special tokens included; None leaves it to the transformer
     :param dropout: in training; soft targets over many pairs leave little to regularise, and on a CPU it takes most of
         the time
@@ -34,6 +36,7 @@ class Shape(BaseModel):
     start: str = ""
     random: bool = False
     head: Literal["new", "copied"] = "new"
+    weights: Literal["float", "ternary", "loss-aware-ternary", "binary"] = "float"
     max_length: int | None = Field(default=160, ge=16)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     interpolate: float = Field(default=0.0, ge=0, allow_inf_nan=False)

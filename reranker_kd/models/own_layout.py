@@ -47,7 +47,7 @@ def save(kind: Kind, network: Any, tokenizer: Any, folder: Path, config: str = C
             transformer.save_pretrained(folder / name if config == CONFIG else folder)
     save_file(heads_of(kind, network), folder / (HEADS if transformers else WEIGHTS))
     # What only the making of the student needed is left out.
-    content = {"model_type": shape.kind, **shape.model_dump(exclude={"kind", "start", "random", "head"})}
+    content = {"model_type": shape.kind, **shape.model_dump(exclude={"kind", "start", "random", "head", "weights"})}
     (folder / config).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 

@@ -1,0 +1,103 @@
+"""Weights of few levels: what is trained computes as what is saved, and what is saved as what is packed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from make_tiny_models import make_transformer
+from torch.nn.utils import parametrize
+
+from reranker_kd import load_reranker
+from reranker_kd.distill.students import build_student
+from reranker_kd.errors import ModelError, RecipeError
+from reranker_kd.export.torch_folder import write_torch_folder
+from reranker_kd.inference.options import REFERENCE
+from reranker_kd.models.compact import compact, expanded
+from reranker_kd.models.kinds import KINDS
+from reranker_kd.models.low_bit import LEVELS, binary, loss_aware_ternary, ternary
+
+QUERY = "how does heat flow"
+TEXTS = ["heat flow over a flat plate", "the dog and the cat", "supersonic shock wave", "tax law court"]
+TRANSFORMERS = [name for name in KINDS if name != "bert-bilstm"]
+
+
+def test_ternary_weights_are_those_of_the_paper():
+    # The mean size is 1, so that all below 0.7 is 0; the mean of the others is 1.5.
+    weights = torch.tensor([[1.0, -2.0, 0.5, -0.5]])
+    assert ternary(weights, by_row=False).tolist() == [[1.5, -1.5, 0.0, 0.0]]
+    rows = torch.tensor([[1.0, -2.0, 0.5, -0.5], [10.0, 10.0, -10.0, 10.0]])
+    assert ternary(rows, by_row=True).tolist() == [[1.5, -1.5, 0.0, 0.0], [10.0, 10.0, -10.0, 10.0]]
+    assert binary(weights, by_row=False).tolist() == [[1.0, -1.0, 1.0, -1.0]]
+
+
+@given(st.integers(0, 99), st.booleans())
+def test_loss_aware_weights_are_no_further_from_those_trained(seed, by_row):
+    weights = torch.randn(6, 32, generator=torch.Generator().manual_seed(seed)) ** 3
+    errors = [(levels(weights, by_row) - weights).square().sum() for levels in (loss_aware_ternary, ternary)]
+    # Levels are numbers of float16.
+    assert errors[0] <= errors[1] * 1.001
+
+
+@pytest.mark.parametrize("name", LEVELS)
+@pytest.mark.parametrize("by_row", [False, True])
+def test_there_are_so_many_levels(name, by_row):
+    weights = torch.randn(5, 64, generator=torch.Generator().manual_seed(0))
+    rounded = LEVELS[name](weights, by_row)
+    for part in rounded if by_row else [rounded]:
+        assert len(part.unique()) == (2 if name == "binary" else 3)
+    assert torch.equal(rounded, rounded.half().float())
+    assert not LEVELS[name](torch.zeros(2, 4), by_row).any()
+
+
+def _student(folder, kind, weights="ternary"):
+    start = make_transformer(folder / "start")
+    return build_student(KINDS[kind].shape(start=str(start), max_length=48, weights=weights), seed=0)
+
+
+def test_the_gradient_passes_through_the_rounding(tmp_path):
+    student = _student(tmp_path, "cross-encoder")
+    linear = student.encoder.encoder.layer[0].intermediate.dense
+    linear(torch.ones(1, 32)).sum().backward()
+    assert torch.equal(linear.parametrizations.weight.original.grad, torch.ones(64, 32))
+
+
+@pytest.mark.parametrize("kind", TRANSFORMERS)
+@pytest.mark.parametrize("weights", LEVELS)
+def test_what_is_saved_and_packed_scores_as_what_is_trained(tmp_path, kind, weights):
+    student = _student(tmp_path, kind, weights)
+    # Heads stay as they are.
+    rounded = [module for module in student.network.modules() if parametrize.is_parametrized(module)]
+    # Six matrices of each layer, three tables, and the pooler that a cross-encoder has.
+    assert len(rounded) == 15 + (kind == "cross-encoder")
+    student.save(tmp_path / "student")
+    plain = load_reranker(tmp_path / "student", **REFERENCE).score(QUERY, TEXTS)
+    assert plain.std() > 1e-5
+    # Trained on, and saved again, the student still computes with rounded weights.
+    again = _student(tmp_path, kind, weights)
+    again.save(tmp_path / "again")
+    np.testing.assert_array_equal(load_reranker(tmp_path / "again", **REFERENCE).score(QUERY, TEXTS), plain)
+    (tmp_path / "packed").mkdir()
+    write_torch_folder(tmp_path / "student", tmp_path / "packed", "ternary")
+    np.testing.assert_array_equal(load_reranker(tmp_path / "packed", **REFERENCE).score(QUERY, TEXTS), plain)
+
+
+def test_packed_weights_take_two_bits():
+    weights = torch.randn(400, 96, generator=torch.Generator().manual_seed(0))
+    whole, rows = ternary(weights, by_row=False), ternary(weights, by_row=True)
+    small = compact({"whole": whole, "rows": rows, "other": weights}, "ternary")
+    assert small["whole"].nbytes == small["rows"].nbytes == 400 * 96 // 4
+    assert small["whole.level"].shape == (1,) and small["rows.level"].shape == (400,)
+    assert small["other"].dtype == torch.int8
+    back = expanded(small)
+    assert torch.equal(back["whole"], whole) and torch.equal(back["rows"], rows)
+    assert back.keys() == {"whole", "rows", "other"}
+
+
+def test_a_model_that_was_not_trained_so_is_not_packed(tmp_path):
+    with pytest.raises(ModelError, match=r"no weights of this model are ternary.*student\.weights"):
+        compact({"matrix": torch.randn(64, 64)}, "ternary")
+    with pytest.raises(RecipeError, match=r"student\.weights: a bert-bilstm has no transformer"):
+        _student(tmp_path, "bert-bilstm")
