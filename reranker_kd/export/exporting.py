@@ -27,7 +27,7 @@ from reranker_kd.models.registry import model_folder
 from reranker_kd.rerank.base import Pair
 from reranker_kd.rerank.registry import load_reranker
 
-Precision = Literal["float32", "bfloat16", "int8", "int6"]
+Precision = Literal["float32", "bfloat16", "int8", "int6", "ternary"]
 
 FORMATS = {"openvino": "openvino", "onnx": "onnxruntime", "torch": "torch"}
 """Backend by the name of the format that it opens; what packages add is called by the backend's own name."""
@@ -38,8 +38,9 @@ class ExportSettings:
     """What to make of a model.
 
     :param format: a name out of :data:`FORMATS`, or a backend that exports
-    :param precision: ``float32``, ``bfloat16``, ``int8`` or ``int6``; ``onnx`` is float32 only. Of ``torch``, which
-        alone has ``int6``, it is that of the weights on disk; what they compute in is asked for when they are loaded
+    :param precision: ``float32``, ``bfloat16``, ``int8``, ``int6`` or ``ternary``; ``onnx`` is float32 only. Of
+        ``torch``, which alone has the last two, it is that of the weights on disk; what they compute in is asked for
+        when they are loaded
     :param max_length: tokens of an input at most in what is calibrated and tested; None takes the model's own
     :raises InputError: an unknown format, or a precision that it does not have
     """
@@ -53,8 +54,8 @@ class ExportSettings:
             raise InputError(f"unknown format {self.format!r}; known: {', '.join(FORMATS)}")
         if self.format == "onnx" and self.precision != "float32":
             raise InputError(f"onnx is exported in float32, not in {self.precision}: take the format openvino")
-        if self.precision == "int6" and self.format != "torch":
-            raise InputError("int6 is how a torch folder keeps its weights: take --format torch, or int8")
+        if self.precision in ("int6", "ternary") and self.format != "torch":
+            raise InputError(f"{self.precision} is how a torch folder keeps its weights: take --format torch, or int8")
 
     @property
     def backend(self) -> str:
@@ -88,8 +89,9 @@ def export_model(
     calibrated_on, tested_on = pairs[::2], pairs[1::2]
     with atomic_folder(output, overwrite=True) as temporary:
         tested = partial(self_test, source.score_pairs(tested_on), temporary, tested_on, settings.precision, **lengths)
-        if backend.export is None or settings.precision == "int6":
-            opens_in = write_torch_folder(folder, temporary, settings.precision)
+        precision = settings.precision
+        if backend.export is None or precision == "int6" or precision == "ternary":
+            opens_in = write_torch_folder(folder, temporary, precision)
             figures = {**tested(**REFERENCE), "opens_in": opens_in or "reranker_kd alone"}
         else:
             examples = {
@@ -98,7 +100,7 @@ def export_model(
             }
             calibration = {"pairs": len(calibrated_on), "from": pairs_from} if int8 else None
             how: dict[str, Any] = {"name": str(name), "examples": examples, "calibration": calibration}
-            export = write_export(folder, load_networks(folder), backend, settings.precision, temporary, **how)
+            export = write_export(folder, load_networks(folder), backend, precision, temporary, **how)
             figures = tested()
             write_record(export.model_copy(update={"self_test": figures}), temporary)
         if (folder / "README.md").is_file():

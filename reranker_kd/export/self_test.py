@@ -16,15 +16,15 @@ from reranker_kd.types import FloatArray
 
 LEAST = {
     # Kendall's tau with the source, the mean over queries.
-    "rank_correlation": {"float32": 0.999, "bfloat16": 0.9, "int8": 0.85, "int6": 0.85},
+    "rank_correlation": {"float32": 0.999, "bfloat16": 0.9, "int8": 0.85, "int6": 0.85, "ternary": 0.999},
     # Of the exported ranking, the source's scores standing for grades.
-    "nDCG@10": {"float32": 0.999, "bfloat16": 0.99, "int8": 0.98, "int6": 0.98},
+    "nDCG@10": {"float32": 0.999, "bfloat16": 0.99, "int8": 0.98, "int6": 0.98, "ternary": 0.999},
 }
 MOST = {
     # From the source's scores, as a share of their spread.
-    "largest_difference": {"float32": 0.001, "bfloat16": 0.05, "int8": 0.25, "int6": 0.25},
+    "largest_difference": {"float32": 0.001, "bfloat16": 0.05, "int8": 0.25, "int6": 0.25, "ternary": 0.001},
     # With what else is in the batch, as a share of the spread of all scores.
-    "batch_drift": {"float32": 0.001, "bfloat16": 0.02, "int8": 0.02, "int6": 0.001},
+    "batch_drift": {"float32": 0.001, "bfloat16": 0.02, "int8": 0.02, "int6": 0.001, "ternary": 0.001},
 }
 """By figure and precision, how low and how high it may be."""
 

@@ -7,12 +7,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from make_tiny_models import make_transformer
+from make_tiny_models import make_cross_encoder, make_transformer
 from torch.nn.utils import parametrize
 
 from reranker_kd import load_reranker
 from reranker_kd.distill.students import build_student
-from reranker_kd.errors import ModelError, RecipeError
+from reranker_kd.errors import InputError, ModelError, RecipeError
+from reranker_kd.export.exporting import ExportSettings, export_model
 from reranker_kd.export.torch_folder import write_torch_folder
 from reranker_kd.inference.options import REFERENCE
 from reranker_kd.models.compact import compact, expanded
@@ -101,3 +102,16 @@ def test_a_model_that_was_not_trained_so_is_not_packed(tmp_path):
         compact({"matrix": torch.randn(64, 64)}, "ternary")
     with pytest.raises(RecipeError, match=r"student\.weights: a bert-bilstm has no transformer"):
         _student(tmp_path, "bert-bilstm")
+
+
+def test_export_packs_what_was_trained_so(tmp_path):
+    _student(tmp_path, "cross-encoder").save(tmp_path / "student")
+    settings = ExportSettings(format="torch", precision="ternary")
+    pairs = [(QUERY, text) for text in TEXTS]
+    export_model(tmp_path / "student", tmp_path / "packed", settings, pairs, "a list")
+    scores = [load_reranker(tmp_path / name, **REFERENCE).score(QUERY, TEXTS) for name in ("student", "packed")]
+    np.testing.assert_array_equal(*scores)
+    with pytest.raises(ModelError, match="no weights of this model are ternary"):
+        export_model(make_cross_encoder(tmp_path / "float"), tmp_path / "other", settings, pairs, "a list")
+    with pytest.raises(InputError, match="ternary is how a torch folder keeps its weights"):
+        ExportSettings(format="openvino", precision="ternary")
