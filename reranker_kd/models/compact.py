@@ -42,7 +42,7 @@ def compact_file(folder: Path) -> Path | None:
 def compact(weights: dict[str, torch.Tensor], precision: str) -> dict[str, torch.Tensor]:
     """Return weights with each large matrix as bytes (rows, columns * bits / 8) and float16 scales (rows, groups).
 
-    ``ternary`` has 2 bits and a level for each row, or one for all, of a matrix that has no other numbers.
+    ``ternary`` has 2 bits and two sizes for each row, or for all, of a matrix that has no other numbers.
 
     :param precision: a name out of :data:`COMPACT`; a matrix whose rows do not divide into groups has 8 bits
     :raises ModelError: ``ternary``, and no matrix is
@@ -53,7 +53,7 @@ def compact(weights: dict[str, torch.Tensor], precision: str) -> dict[str, torch
         if value.ndim != 2 or value.numel() < _SMALLEST or not value.is_floating_point():
             small[name] = value.contiguous()
             continue
-        if precision == "ternary" and (found := _ternary(value)) is not None:
+        if precision == "ternary" and (found := _in_two_bits(value)) is not None:
             small[name], small[name + _LEVEL] = found
             continue
         rows, columns = value.shape
@@ -75,13 +75,22 @@ def compact(weights: dict[str, torch.Tensor], precision: str) -> dict[str, torch
     return small
 
 
-def _ternary(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """Return -1, 0 and 1 packed and the levels (rows,) or (1,); None where there are other numbers."""
-    level = value.abs().amax(dim=1).half()
-    steps = value.sign()
-    if value.shape[1] % 4 or not torch.equal(steps * level.float()[:, None], value.float()):
+def _in_two_bits(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Return numbers of two sizes, a sign each, packed, and the sizes (rows, 2) or (1, 2); None of others."""
+    sizes = value.abs().float()
+    levels = torch.stack([sizes.amax(dim=1), sizes.amin(dim=1)], dim=1).half()
+    smaller = sizes == levels[:, 1:].float()
+    if value.shape[1] % 4 or not (smaller | (sizes == levels[:, :1].float())).all():
         return None
-    return _packed(steps.to(torch.int8) + 1, 2), level[:1] if (level == level[0]).all() else level
+    packed = _packed((value < 0).to(torch.int8) * 2 + smaller, 2)
+    return packed, levels[:1] if (levels == levels[0]).all() else levels
+
+
+def _from_two_bits(packed: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
+    codes = _unpacked(packed, 2, packed.shape[1] * 4)
+    larger, smaller = levels.float().split(1, dim=1)
+    sizes = torch.where(codes % 2 == 1, smaller, larger)
+    return torch.where(codes >= 2, -sizes, sizes)
 
 
 def expanded(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -89,8 +98,7 @@ def expanded(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     full = {}
     for name, value in weights.items():
         if name + _LEVEL in weights:
-            steps = _unpacked(value, 2, value.shape[1] * 4).float() - 1
-            full[name] = steps * weights[name + _LEVEL].float()[:, None]
+            full[name] = _from_two_bits(value, weights[name + _LEVEL])
         elif name + _SCALE in weights:
             full[name] = _scaled(value, weights[name + _SCALE])
         elif not name.endswith((_SCALE, _LEVEL)):

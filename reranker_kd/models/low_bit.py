@@ -46,20 +46,13 @@ def loss_aware_ternary(weights: Tensor, by_row: bool) -> Tensor:
     return weights.sign() * (size > scale / 2) * scale.half().float()
 
 
-def binary(weights: Tensor, by_row: bool) -> Tensor:
-    """Return weights as -a or a, a their mean size (XNOR-Net, Rastegari et al. 2016, equation 6)."""
-    size = weights.abs()
-    scale = _mean(size, torch.ones_like(size), by_row).half().float()
-    return torch.where(weights < 0, -scale, scale)
-
-
 def eight_bits(weights: Tensor, by_row: bool) -> Tensor:  # noqa: ARG001
     """Return weights as ``compact.py`` keeps them in 8 bits, so that they are trained as they will be kept."""
     return expanded(compact({"weights": weights}, "int8"))["weights"]
 
 
-LEVELS: dict[str, Levels] = {"ternary": ternary, "loss-aware-ternary": loss_aware_ternary, "binary": binary}
-"""What the weights of a student may be rounded to, by the name that a recipe gives."""
+LEVELS: dict[str, Levels] = {"ternary": ternary, "loss-aware-ternary": loss_aware_ternary}
+"""What weights may be rounded to, by the name that a recipe gives; ``binary`` is :class:`Halves`."""
 
 
 def _mean(size: Tensor, counted: Tensor, by_row: bool) -> Tensor:
@@ -85,16 +78,46 @@ class Rounded(torch.nn.Module):
         return self.levels(weights, self.by_row).detach() + (weights - weights.detach())
 
 
+class Halves(torch.nn.Module):
+    """A parametrisation: the sum of two binary matrices (BinaryBERT, Bai et al. 2020, arXiv 2012.15701, section 3.2).
+
+    Each is its mean size times its signs; their sum has four levels, numbers of float16, as they are kept. Ternary
+    weights are split into halves whose sum they are: from there a student of binary weights learns on.
+
+    :param by_row: each row has its own sizes
+    """
+
+    def __init__(self, *, by_row: bool) -> None:
+        super().__init__()
+        self.by_row = by_row
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        one, other = (_mean(half.abs(), torch.ones_like(half), self.by_row) for half in (first, second))
+        negative = first < 0
+        size = torch.where(negative == (second < 0), (one + other).half().float(), (one - other).half().float())
+        return torch.where(negative, -size, size).detach() + (first - first.detach()) + (second - second.detach())
+
+    def right_inverse(self, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the halves of ternary weights (section 3.2.2); of others those of their signs."""
+        level = _mean(weights.abs(), weights != 0, self.by_row) / 2
+        zero = weights == 0
+        return torch.where(zero, level, weights / 2), torch.where(zero, -level, weights / 2)
+
+
 def round_weights(transformer: Any, name: str) -> None:
     """Let a transformer compute with rounded weights: all linear layers, its word embeddings by row, others in 8 bits.
 
-    :param name: one of :data:`LEVELS`
+    :param name: one of :data:`LEVELS`, or ``binary``
     """
     table = transformer.get_input_embeddings()
     for module in list(transformer.modules()):
-        if isinstance(module, torch.nn.Linear | torch.nn.Embedding):
-            levels = LEVELS[name] if module is table or isinstance(module, torch.nn.Linear) else eight_bits
-            parametrize.register_parametrization(module, "weight", Rounded(levels, by_row=module is table))
+        if not isinstance(module, torch.nn.Linear | torch.nn.Embedding):
+            continue
+        rounding: torch.nn.Module = Rounded(eight_bits, by_row=False)
+        if module is table or isinstance(module, torch.nn.Linear):
+            by_row = module is table
+            rounding = Halves(by_row=by_row) if name == "binary" else Rounded(LEVELS[name], by_row=by_row)
+        parametrize.register_parametrization(module, "weight", rounding)
 
 
 def with_rounded_weights(network: Any) -> Any:

@@ -18,7 +18,7 @@ from reranker_kd.export.torch_folder import write_torch_folder
 from reranker_kd.inference.options import REFERENCE
 from reranker_kd.models.compact import compact, expanded
 from reranker_kd.models.kinds import KINDS
-from reranker_kd.models.low_bit import LEVELS, binary, loss_aware_ternary, ternary
+from reranker_kd.models.low_bit import LEVELS, Halves, loss_aware_ternary, ternary
 
 QUERY = "how does heat flow"
 TEXTS = ["heat flow over a flat plate", "the dog and the cat", "supersonic shock wave", "tax law court"]
@@ -31,7 +31,6 @@ def test_ternary_weights_are_those_of_the_paper():
     assert ternary(weights, by_row=False).tolist() == [[1.5, -1.5, 0.0, 0.0]]
     rows = torch.tensor([[1.0, -2.0, 0.5, -0.5], [10.0, 10.0, -10.0, 10.0]])
     assert ternary(rows, by_row=True).tolist() == [[1.5, -1.5, 0.0, 0.0], [10.0, 10.0, -10.0, 10.0]]
-    assert binary(weights, by_row=False).tolist() == [[1.0, -1.0, 1.0, -1.0]]
 
 
 @given(st.integers(0, 99), st.booleans())
@@ -48,9 +47,31 @@ def test_there_are_so_many_levels(name, by_row):
     weights = torch.randn(5, 64, generator=torch.Generator().manual_seed(0))
     rounded = LEVELS[name](weights, by_row)
     for part in rounded if by_row else [rounded]:
-        assert len(part.unique()) == (2 if name == "binary" else 3)
+        assert len(part.unique()) == 3
     assert torch.equal(rounded, rounded.half().float())
     assert not LEVELS[name](torch.zeros(2, 4), by_row).any()
+
+
+@pytest.mark.parametrize("by_row", [False, True])
+def test_ternary_weights_are_the_sum_of_their_binary_halves(by_row):
+    weights = ternary(torch.randn(8, 64, generator=torch.Generator().manual_seed(0)), by_row)
+    halves = Halves(by_row=by_row)
+    first, second = halves.right_inverse(weights)
+    assert torch.equal(halves(first, second), weights)
+    for half in (first, second):
+        assert len(half[0].abs().unique()) == 1
+    # As they learn apart, the sum has four levels, of which two bits tell.
+    merged = halves(first + torch.randn_like(first), second)
+    assert len((merged[0] if by_row else merged).unique()) == 4
+    small = compact({"merged": merged.repeat(8, 1)}, "ternary")
+    assert small["merged"].nbytes == 8 * 8 * 64 // 4
+    assert torch.equal(expanded(small)["merged"], merged.repeat(8, 1))
+
+
+def test_both_halves_learn():
+    first, second = (torch.randn(4, 8, requires_grad=True) for _ in range(2))
+    (Halves(by_row=False)(first, second) * torch.arange(32.0).view(4, 8)).sum().backward()
+    assert torch.equal(first.grad, torch.arange(32.0).view(4, 8)) and torch.equal(first.grad, second.grad)
 
 
 def _student(folder, kind, weights="ternary"):
@@ -66,7 +87,7 @@ def test_the_gradient_passes_through_the_rounding(tmp_path):
 
 
 @pytest.mark.parametrize("kind", TRANSFORMERS)
-@pytest.mark.parametrize("weights", LEVELS)
+@pytest.mark.parametrize("weights", [*LEVELS, "binary"])
 def test_what_is_saved_and_packed_scores_as_what_is_trained(tmp_path, kind, weights):
     student = _student(tmp_path, kind, weights)
     # Heads stay as they are.
@@ -90,7 +111,7 @@ def test_packed_weights_take_two_bits():
     whole, rows = ternary(weights, by_row=False), ternary(weights, by_row=True)
     small = compact({"whole": whole, "rows": rows, "other": weights}, "ternary")
     assert small["whole"].nbytes == small["rows"].nbytes == 400 * 96 // 4
-    assert small["whole.level"].shape == (1,) and small["rows.level"].shape == (400,)
+    assert small["whole.level"].shape == (1, 2) and small["rows.level"].shape == (400, 2)
     assert small["other"].dtype == torch.int8
     back = expanded(small)
     assert torch.equal(back["whole"], whole) and torch.equal(back["rows"], rows)
