@@ -28,6 +28,8 @@ REFERENCE = {"model": "teacher", "backend": "torch", "precision": "float32"}
 CASES: dict[str, dict[str, Any]] = {
     "standard-kd": {"transfer_set": {"qrels": "qrels.txt", "positives": 1}},
     "tinybert": {"student": {"layers": 1}},
+    "ternarybert": {"student": {"weights": "ternary"}},
+    "binarybert": {"student": {"weights": "binary"}},
     "simplified-tinybert": {"student": {"hidden_size": 16, "heads": 2}, "transfer_set": {"qrels": "qrels.txt"}},
     "bert-bilstm": {
         "student": {

@@ -146,6 +146,19 @@ METHODS: Registry[Method] = Registry(
             ),
             "pairs",
         ),
+        "ternarybert": Method(
+            "Zhang et al. 2020, section 3.2: layers and prediction in one step, for a student of ternary weights",
+            (_stage(training={"learning_rate": 2e-5, "warmup": 0.1}, **_LAYERS, soft_cross_entropy=1.0),),
+            "pairs",
+        ),
+        "binarybert": Method(
+            "Bai et al. 2020, section 3.2: the layers first, then the prediction, for a ternary student that is split",
+            (
+                _stage(training={"learning_rate": 1.25e-4, "warmup": 0.1}, hidden=1.0, attention=1.0),
+                _stage(training={"learning_rate": 5e-5, "warmup": 0.1}, soft_cross_entropy=1.0),
+            ),
+            "pairs",
+        ),
         "bert-bilstm": Method(
             "Dahlmann and Lancewicki 2021: logits matched on an enlarged transfer set",
             (_stage(logit_mse=1.0),),
