@@ -127,5 +127,9 @@ def with_rounded_weights(network: Any) -> Any:
     plain = copy.deepcopy(network)
     for module in list(plain.modules()):
         if parametrize.is_parametrized(module):
-            parametrize.remove_parametrizations(module, "weight")
+            rounded = module.weight.detach().clone()
+            # Not by torch's remove_parametrizations: it changes the class, which the network that learns on shares.
+            module.__class__ = type(module).__bases__[0]
+            del module.parametrizations
+            module.weight = torch.nn.Parameter(rounded)
     return plain

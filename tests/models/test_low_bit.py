@@ -96,6 +96,10 @@ def test_what_is_saved_and_packed_scores_as_what_is_trained(tmp_path, kind, weig
     assert len(rounded) == 15 + (kind == "cross-encoder")
     student.save(tmp_path / "student")
     plain = load_reranker(tmp_path / "student", **REFERENCE).score(QUERY, TEXTS)
+    # A validation saves the student while it learns: it still can.
+    assert sum(parametrize.is_parametrized(module) for module in student.network.modules()) == len(rounded)
+    student.save(tmp_path / "later")
+    np.testing.assert_array_equal(load_reranker(tmp_path / "later", **REFERENCE).score(QUERY, TEXTS), plain)
     assert plain.std() > 1e-5
     # Trained on, and saved again, the student still computes with rounded weights.
     again = _student(tmp_path, kind, weights)
