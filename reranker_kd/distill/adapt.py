@@ -36,7 +36,6 @@ from reranker_kd.evaluate.evaluation import evaluate
 from reranker_kd.formats.files import atomic_writer
 from reranker_kd.formats.runs import write_run
 from reranker_kd.models.kinds import kind_of
-from reranker_kd.models.loading import load_tokenizer
 from reranker_kd.models.registry import DEFAULT_BI_ENCODER, bundled_students, model_folder
 from reranker_kd.progress import note, progress_bar
 from reranker_kd.rerank.registry import load_reranker
@@ -92,28 +91,50 @@ def adapt(
     :param teachers: rerankers, whose scores are averaged, with 0.3 of BM25's; without any the bundled students, whose
         mean knows more than each of them
     :param queries: how many are made to learn from, at most
-    :raises InputError: too few documents with more than one sentence; the folder holds work of another kind
+    :raises InputError: too few documents with more than one sentence; the folder holds something else
     """
     output = Path(output)
     work = output / WORK
-    if not (work / "pseudo-queries" / GROUPS_FILE).is_file():
-        _make(index, work, queries, seed, quiet=quiet)
-    recipe = _recipe(work, model, teachers or tuple(bundled_students()), seed)
+    teachers = list(teachers or bundled_students())
+    _claim(output, {"index": str(index), "model": model, "teachers": teachers, "queries": queries, "seed": seed})
     kept = output / REPORT / "adaptation.json"
     if kept.is_file():
-        return Adaptation(**json.loads(kept.read_text(encoding="utf-8")))
-    distill(recipe, output, quiet=quiet)
+        adaptation = Adaptation(**json.loads(kept.read_text(encoding="utf-8")))
+    else:
+        if not (work / "pseudo-queries" / GROUPS_FILE).is_file():
+            _make(index, work, queries, seed, quiet=quiet)
+        distill(_recipe(work, model, teachers, seed), output, quiet=quiet)
+        adaptation = _measured(work, model, output)
+        with atomic_writer(kept) as stream:
+            json.dump(asdict(adaptation), stream, indent=2)
+            stream.write("\n")
+    if not adaptation.helped:
+        # After what was measured is kept: a call that is killed here does it again.
+        _put_back(model_folder(model), output)
+    return adaptation
+
+
+def _claim(output: Path, request: dict[str, Any]) -> None:
+    """Raise :class:`InputError` where a folder holds anything but the work of the same request."""
+    claim = output / WORK / "adaptation.json"
+    if claim.is_file():
+        begun = json.loads(claim.read_text(encoding="utf-8"))
+        if changed := sorted(key for key in request if begun.get(key) != request[key]):
+            raise InputError(
+                f"{output}: another adaptation was begun here ({', '.join(changed)} differ): name another --output"
+            )
+    elif output.is_file() or (output.is_dir() and any(path.name != WORK for path in output.iterdir())):
+        raise InputError(f"{output}: is there already, and no adaptation to go on with: name another --output")
+    with atomic_writer(claim) as stream:
+        json.dump(request, stream, indent=2)
+
+
+def _measured(work: Path, model: str, output: Path) -> Adaptation:
     reported = load_validation(_held_back(work, "reported"))
     before, after = (_per_query(reported, name) for name in (model, str(output)))
     tested = stats.ttest_rel(after, before).confidence_interval()
     low, high = (0.0, 0.0) if np.array_equal(before, after) else (float(tested.low), float(tested.high))
-    adaptation = Adaptation(len(before), float(before.mean()), float(after.mean()), low, high)
-    if not adaptation.helped:
-        _put_back(model_folder(model), output)
-    with atomic_writer(kept) as stream:
-        json.dump(asdict(adaptation), stream, indent=2)
-        stream.write("\n")
-    return adaptation
+    return Adaptation(len(before), float(before.mean()), float(after.mean()), low, high)
 
 
 def _per_query(held_back: Validation, model: str) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -127,8 +148,6 @@ def _put_back(model: Path, output: Path) -> None:
         if path.name not in {WORK, REPORT}:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     shutil.copytree(model, output, dirs_exist_ok=True, ignore=shutil.ignore_patterns(WORK, REPORT))
-    # The bundled students share theirs.
-    load_tokenizer(model).save_pretrained(output)
 
 
 def _recipe(work: Path, model: str, teachers: Sequence[str], seed: int) -> DistillRecipe:

@@ -88,9 +88,9 @@ def _whole(kind: Kind, settings: Shape, folder: Path) -> Network | None:
     if (found := kind_of(folder).name) != kind.name or settings.random:
         raise RecipeError(f"student.head: copied takes a whole {kind.name} that is not random; {folder} is a {found}")
     network = kind.load(folder)
-    for key in type(settings).model_fields.keys() - _LIMITS:
-        asked, own = getattr(settings, key), getattr(network.shape, key)
-        if asked is not None and asked != own:
+    kept = {key: getattr(network.shape, key) for key in type(settings).model_fields.keys() - _LIMITS}
+    for key, own in kept.items():
+        if (asked := getattr(settings, key)) not in (None, own):
             if kind.copies_head:
                 return None
             raise RecipeError(f"student.{key}: {asked} is not the start's {own}: leave it out, or head: copied")
@@ -100,6 +100,5 @@ def _whole(kind: Kind, settings: Shape, folder: Path) -> Network | None:
     for module in network.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = settings.dropout
-    kept = {key: getattr(network.shape, key) for key in type(settings).model_fields.keys() - _LIMITS}
     network.shape = settings.model_copy(update=kept)
     return network

@@ -14,7 +14,7 @@ from transformers.utils import logging
 
 from reranker_kd.errors import ModelError
 from reranker_kd.models.compact import compact_file, load_weights
-from reranker_kd.models.folder import check_weights, first_line, optional_json
+from reranker_kd.models.folder import check_weights, first_line
 
 
 def load_transformer(auto_class: Any, folder: Path, *, may_lack: tuple[str, ...] = ()) -> Any:
@@ -61,22 +61,16 @@ def _from_compact_weights(auto_class: Any, folder: Path) -> tuple[Any, dict[str,
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """Return the tokenizer of a folder; the bundled students share theirs, which lies beside their folders.
+    """Return the tokenizer of a folder.
 
     :raises ModelError: there is none, or it cannot be loaded
     """
-    own = optional_json(folder / "tokenizer_config.json")
-    shared = not any((folder / name).is_file() for name in _VOCABULARIES)
-    place = folder.parent if shared and own else folder
-    if not any((place / name).is_file() for name in _VOCABULARIES):
+    if not any((folder / name).is_file() for name in _VOCABULARIES):
         # Without one, transformers makes up an empty tokenizer that knows no word.
         raise ModelError(f"{folder}: holds no tokenizer: save it beside the model, with save_pretrained")
     with quiet_transformers():
         try:
-            tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True, trust_remote_code=False)
-            if shared:
-                tokenizer.model_max_length = own["model_max_length"]
-            return tokenizer
+            return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except Exception as error:
             raise ModelError(
                 f"{folder}: cannot load the tokenizer: {first_line(error)}: save it beside the model, with "

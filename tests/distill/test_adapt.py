@@ -99,6 +99,10 @@ def test_the_student_is_kept_only_where_it_helped(workplace, tmp_path, monkeypat
     assert same == (gain <= 0)
     # Called again it does nothing, and says the same.
     assert adapt(workplace / "index", tmp_path / "student", model, **wanted) == found
+    with pytest.raises(InputError, match=r"another adaptation was begun here \(seed differ\)"):
+        adapt(workplace / "index", tmp_path / "student", model, seed=9, **wanted)
+    with pytest.raises(InputError, match="is there already"):
+        adapt(workplace / "index", workplace / "teacher", model, **wanted)
 
 
 def test_what_is_held_back_is_not_learnt(workplace, tmp_path):

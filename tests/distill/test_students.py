@@ -58,6 +58,14 @@ def built(folder, kind="cross-encoder", seed=0, **settings):
 
 
 @torch.no_grad()
+def _train_a_little(student):
+    """Move every weight, so that none is what a new network has."""
+    torch.manual_seed(1)
+    for parameter in student.network.parameters():
+        parameter.add_(0.1 * torch.randn_like(parameter))
+
+
+@torch.no_grad()
 def scores_of(student):
     """Return the network's own scores, in the way that it is trained."""
     network, framed = student.network.eval(), FRAMINGS[student.kind.framing](student.tokenizer)
@@ -97,11 +105,7 @@ def test_every_kind_is_tried():
 @pytest.mark.parametrize(("kind", "settings"), VARIANTS)
 def test_a_saved_student_scores_as_the_network(tmp_path, starts, kind, settings):
     student = built(starts["bi-encoder"], kind, **settings)
-    with torch.no_grad():
-        # As after some training: no weight is what a new network has.
-        torch.manual_seed(1)
-        for parameter in student.network.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
+    _train_a_little(student)
     expected = scores_of(student).numpy()
     student.save(tmp_path / "student")
     reranker = load_reranker(tmp_path / "student", **REFERENCE)
@@ -208,10 +212,7 @@ def test_the_head_of_a_factorised_student_is_copied_too(tmp_path, starts):
 )
 def test_a_whole_model_goes_on_as_it_is(tmp_path, starts, kind, settings):
     first = built(starts["bi-encoder"], kind, **settings)
-    with torch.no_grad():
-        torch.manual_seed(1)
-        for parameter in first.network.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
+    _train_a_little(first)
     first.save(tmp_path / "first")
     shape = first.network.shape.model_dump(exclude={"kind", "start", "layers"})
     again = built(tmp_path / "first", kind, **{**shape, "head": "copied", "dropout": 0.25, "max_length": 40})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +66,7 @@ def _encoded(texts: Sequence[str], tokenizer: PairTokenizer) -> Iterator[tuple[T
         yield np.concatenate(parts), np.array([len(ids) for ids in parts])
 
 
-def _ends(lengths: Iterator[npt.NDArray[np.int64]] | list[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
+def _ends(lengths: Iterable[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
     return np.concatenate([np.zeros(0, np.int64), *lengths]).cumsum()
 
 
